@@ -1,0 +1,1 @@
+"""Truss: any trained model, packaged from a notebook, served fast, deployed to any cloud."""

@@ -1,0 +1,306 @@
+"""Every exception Truss raises on purpose.
+
+The tree (everything a caller may want to catch derives from `TrussError`)::
+
+    TrussError
+    ├── NotATrussError              a folder without a config.yaml
+    ├── ConfigError                 config.yaml is wrong; carries every problem found
+    ├── ExamplesError               examples.yaml is wrong
+    ├── MissingExtraError           an optional package is needed and absent
+    ├── PackagingError              an object could not be turned into a Truss
+    │   ├── UnsupportedObjectError  no framework recognises the object
+    │   ├── TargetDirectoryError    the target directory is in use or cannot be written
+    │   └── GoldenMismatchError     the packaged copy answers differently from the live object
+    ├── ModelError                  the model class in a Truss is at fault
+    │   ├── ModelDefinitionError    it cannot be found or imported, or lacks a required method
+    │   ├── ModelLoadError          its constructor or `load` raised
+    │   ├── PredictionError         one of its steps raised while answering
+    │   └── AnswerEncodingError     what it returned cannot be written in the answer's format
+    ├── RequestError                the request is at fault; nothing was computed
+    │   ├── MalformedBodyError      the body is not what its format says
+    │   ├── InvalidInputError       well-formed, but not what the model takes
+    │   ├── BodyTooLargeError       the body exceeds the configured limit
+    │   ├── RouteNotFoundError      no such route
+    │   ├── MethodNotAllowedError   the route exists, under another method
+    │   └── ClientClosedRequestError  the client left before the answer
+    ├── ServiceError                the service cannot answer now; another try may succeed
+    │   ├── NotReadyError           no worker has loaded the model yet
+    │   ├── QueueFullError          too many requests are waiting
+    │   ├── DeadlineExceededError   the request's time ran out
+    │   └── WorkerLostError         the worker died while answering
+    ├── ServerStartError            the server could not start (port taken, no such address)
+    └── RemoteError                 a server that was asked for a prediction refused or failed
+
+Each carries a message (what happened), `where` (file, line, key or request id) and `hint` (what to do),
+and the two numbers its kind is reported with: `status` over HTTP, `exit_code` from the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class TrussError(Exception):
+    """The root of every error that Truss raises on purpose.
+
+    Args:
+        message: What happened, in one sentence.
+        where: The place it happened: `file:line`, a config key, a request id.
+        hint: What to do about it.
+
+    Attributes:
+        status: The HTTP status a server answers with.
+        exit_code: The exit status of a command that fails with it (1: failed, 2: usage or input is wrong).
+        type: The stable name of this kind of error in JSON answers, e.g. `malformed_body`.
+    """
+
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    type: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        located = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{located}\nhint: {self.hint}" if self.hint else located
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[TrussError], args: tuple[object, ...], state: dict[str, object]) -> TrussError:
+    """Rebuild an error from a pickle; constructors with required keywords cannot be called blindly."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class NotATrussError(TrussError):
+    """The folder holds no `config.yaml`, so it is not a Truss."""
+
+    exit_code = 2
+    type = "not_a_truss"
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One mistake in a config file.
+
+    Attributes:
+        line: 1-based line in the file; 0 when the mistake belongs to the file as a whole.
+        key: Dotted key, e.g. `resources.cpu`; empty when there is none.
+        message: What is wrong, with the value that was found.
+        expected: What the key takes.
+        hint: What to write instead.
+    """
+
+    line: int
+    key: str
+    message: str
+    expected: str = ""
+    hint: str = ""
+
+    def describe(self, file: str) -> str:
+        """One paragraph: `file:line: key: message` and, indented, what was expected and what to write."""
+        place = f"{file}:{self.line}" if self.line else file
+        first = f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        rest = [f"    expected: {self.expected}"] if self.expected else []
+        rest += [f"    hint: {self.hint}"] if self.hint else []
+        return "\n".join([first, *rest])
+
+
+class ConfigError(TrussError):
+    """A config file is wrong. `problems` lists every mistake in it, in file order."""
+
+    exit_code = 2
+    type = "invalid_config"
+
+    def __init__(self, file: str, problems: Sequence[ConfigProblem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "\n".join(problem.describe(file) for problem in self.problems)
+        super().__init__(f"{file} has {count}:\n{lines}")
+
+
+class ExamplesError(TrussError):
+    """The examples file is wrong, or has no example of the given name."""
+
+    exit_code = 2
+    type = "invalid_examples"
+
+
+class MissingExtraError(TrussError):
+    """An optional package is needed; the hint is the command that installs it."""
+
+    exit_code = 2
+    type = "missing_extra"
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed",
+            hint=f"pip install 'truss[{extra}]'",
+        )
+        self.package = package
+        self.extra = extra
+
+
+class PackagingError(TrussError):
+    """An object could not be turned into a Truss; nothing was left behind."""
+
+    type = "packaging_failed"
+
+
+class UnsupportedObjectError(PackagingError):
+    """No framework recognises the object."""
+
+    exit_code = 2
+    type = "unsupported_object"
+
+
+class TargetDirectoryError(PackagingError):
+    """The target directory is not empty, is a file, or cannot be written."""
+
+    exit_code = 2
+    type = "target_directory"
+
+
+class GoldenMismatchError(PackagingError):
+    """The packaged copy does not answer what the live object answers, or what was recorded."""
+
+    type = "golden_mismatch"
+
+
+class ModelError(TrussError):
+    """The model class in a Truss is at fault."""
+
+    type = "model_error"
+
+
+class ModelDefinitionError(ModelError):
+    """The model class cannot be found or imported, or lacks a required method."""
+
+    exit_code = 2
+    type = "model_definition"
+
+
+class ModelLoadError(ModelError):
+    """The model class's constructor or `load` raised."""
+
+    type = "model_load"
+
+
+class PredictionError(ModelError):
+    """One of the model's steps raised while answering a request."""
+
+    type = "prediction_failed"
+
+
+class AnswerEncodingError(ModelError):
+    """What the model returned cannot be written in the answer's format."""
+
+    type = "answer_encoding"
+
+
+class RequestError(TrussError):
+    """The request is at fault; nothing was computed."""
+
+    status = 400
+    exit_code = 2
+    type = "bad_request"
+
+
+class MalformedBodyError(RequestError):
+    """The body is not what its format says: broken JSON, broken msgpack."""
+
+    type = "malformed_body"
+
+
+class InvalidInputError(RequestError):
+    """The body is well-formed, but not what the model takes."""
+
+    type = "invalid_input"
+
+
+class BodyTooLargeError(RequestError):
+    """The body exceeds the configured limit."""
+
+    status = 413
+    type = "body_too_large"
+
+
+class RouteNotFoundError(RequestError):
+    """The server has no such route."""
+
+    status = 404
+    type = "not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, under another method."""
+
+    status = 405
+    type = "method_not_allowed"
+
+
+class ClientClosedRequestError(RequestError):
+    """The client left before the answer was ready (the status is nginx's; nobody receives it)."""
+
+    status = 499
+    type = "client_closed_request"
+
+
+class ServiceError(TrussError):
+    """The service cannot answer now; another try may succeed."""
+
+    status = 503
+    type = "unavailable"
+
+
+class NotReadyError(ServiceError):
+    """No worker has loaded the model yet, or the server is stopping."""
+
+    type = "not_ready"
+
+
+class QueueFullError(ServiceError):
+    """Too many requests are waiting; `retry_after` says in how many seconds one may be taken."""
+
+    status = 429
+    type = "queue_full"
+
+    def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class DeadlineExceededError(ServiceError):
+    """The request's time ran out, waiting or running."""
+
+    status = 504
+    type = "deadline_exceeded"
+
+
+class WorkerLostError(ServiceError):
+    """The worker died while it was answering the request."""
+
+    type = "worker_lost"
+
+
+class ServerStartError(TrussError):
+    """The server could not start: the port is taken, the address is not ours, no worker could load."""
+
+    type = "server_start"
+
+
+class RemoteError(TrussError):
+    """A server that was asked for a prediction could not be reached, refused or failed."""
+
+    type = "remote"

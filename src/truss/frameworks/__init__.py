@@ -1,0 +1,1 @@
+"""Adapters: one per ML library, found through the registry. Packaging-time code only."""
