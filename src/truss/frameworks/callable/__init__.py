@@ -1,0 +1,1 @@
+"""Plain callables: functions, closures, and objects with `__call__`."""

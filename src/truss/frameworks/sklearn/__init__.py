@@ -1,0 +1,1 @@
+"""scikit-learn: estimators, pipelines and whatever derives from them."""
