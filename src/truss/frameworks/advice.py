@@ -4,66 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, TypeAlias
+from types import MappingProxyType, ModuleType
+from typing import TypeAlias
 
-Advisor: TypeAlias = Callable[[Any], "str | None"]
+Advisor: TypeAlias = Callable[[object], "str | None"]
 
-_WRAP = "wrap it in a function that takes the request and returns the answer, and package that function"
+_LIBRARIES = MappingProxyType(
+    {
+        "torch": "PyTorch",
+        "transformers": "transformers",
+        "keras": "Keras",
+        "tensorflow": "TensorFlow",
+        "xgboost": "XGBoost",
+        "lightgbm": "LightGBM",
+        "catboost": "CatBoost",
+        "onnxruntime": "ONNX Runtime",
+        "statsmodels": "statsmodels",
+        "spacy": "spaCy",
+        "flax": "Flax",
+    }
+)
 
-_LIBRARIES = {
-    "torch": "PyTorch",
-    "keras": "Keras",
-    "tensorflow": "TensorFlow",
-    "xgboost": "XGBoost",
-    "lightgbm": "LightGBM",
-    "catboost": "CatBoost",
-    "onnxruntime": "ONNX Runtime",
-    "statsmodels": "statsmodels",
-    "spacy": "spaCy",
-    "jax": "JAX",
-    "flax": "Flax",
-}
+_WRAP = (
+    "package a function that calls it: one argument, the request such as "
+    '{"inputs": [...]}, and the answer returned, such as {"predictions": [...]}'
+)
 
 
 def advice_for(model: object) -> str:
     """One sentence on what to package instead of `model`."""
-    for advisor in _ADVISORS:
-        advice = advisor(model)
-        if advice is not None:
-            return advice
-    return _WRAP
+    answers = (advisor(model) for advisor in _ADVISORS)
+    return next((answer for answer in answers if answer is not None), _WRAP)
 
 
-def library_of(model: object, names: Mapping[str, str] = _LIBRARIES) -> str | None:
-    """The display name of the known ML library that `model`'s type, or one of its bases, comes from."""
+def library_of(model: object) -> str | None:
+    """The known ML library that `model`'s type or one of its bases comes from, by its display name.
+
+    None for objects of other packages, and for plain functions, wherever they live.
+    """
     packages = (base.__module__.partition(".")[0] for base in type(model).__mro__)
-    return next((names[package] for package in packages if package in names), None)
+    return next((_LIBRARIES[package] for package in packages if package in _LIBRARIES), None)
 
 
 def _nothing(model: object) -> str | None:
     if model is None:
-        return (
-            "this is None: methods such as `model.fit_transform` and functions without `return` give no model"
-        )
+        return "this is None: a function without `return`, or a method that works in place, gives no model"
     return None
 
 
 def _class(model: object) -> str | None:
     if isinstance(model, type):
-        return f"this is the class {model.__name__}, not an object of it: pass a fitted instance, `{model.__name__}(...)`"
+        name = model.__name__
+        return (
+            f"this is the class {name} itself: pass an instance that has been fitted or set up, `{name}(...)`"
+        )
     return None
 
 
 def _module(model: object) -> str | None:
-    if type(model).__name__ == "module":
-        return "this is a module: pass the model or the function that lives in it"
+    if isinstance(model, ModuleType):
+        return f"this is the module {model.__name__}: pass the model or the function that lives in it"
     return None
 
 
 def _path(model: object) -> str | None:
     if isinstance(model, (str, bytes, PathLike)):
         return (
-            "this is a name or a path, not a model: load the model first and pass the object; "
+            "this is a name or a path: load the model first and pass the object; "
             "a folder that already is a Truss is opened with `truss.load(path)`"
         )
     return None
@@ -71,24 +78,15 @@ def _path(model: object) -> str | None:
 
 def _collection(model: object) -> str | None:
     if isinstance(model, (Mapping, Sequence, set, frozenset)):
-        return (
-            f"this is a {type(model).__name__} of {len(model)} items: package each model by itself, or write a "
-            "function that takes the request and calls them, and package that function"
-        )
+        return f"this is a {type(model).__name__} of {len(model)}: package each model by itself, or {_WRAP}"
     return None
 
 
 def _library(model: object) -> str | None:
     library = library_of(model)
-    return f"no built-in framework packages {library} objects yet: {_WRAP}" if library else None
+    if library is None:
+        return None
+    return f"no framework here packages this kind of {library} object: {_WRAP}"
 
 
-def _predicts(model: object) -> str | None:
-    if callable(getattr(model, "predict", None)):
-        return (
-            f"it has a `predict` method: package a function that calls it, `lambda request: ...`, or {_WRAP}"
-        )
-    return None
-
-
-_ADVISORS: tuple[Advisor, ...] = (_nothing, _class, _module, _path, _library, _collection, _predicts)
+_ADVISORS: tuple[Advisor, ...] = (_nothing, _class, _module, _path, _library, _collection)

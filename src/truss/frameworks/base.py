@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 BatchingMode = Literal["none", "rows"]
 """How requests may be joined: `rows` only where joined rows give exactly the separate answers."""
+
+
+def model_class_source(package: str, name: str = "model_class.py") -> str:
+    """The text of a model class file that lies in an adapter's package: what `Saved.model_class` takes."""
+    return files(package).joinpath(name).read_text("utf-8")
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,10 @@ class Framework(Protocol):
         """One line for tables and messages: which objects are recognised."""
 
     def recognises(self, model: object) -> bool:
-        """Whether this adapter packages `model`. Never imports the library: an object of a library
-        that is not imported yet cannot exist, so looking at the object's own type is enough.
+        """Whether this adapter packages `model`.
+
+        Never imports the library: an object of a library that is not imported yet cannot exist, so
+        looking at the object's own type is enough.
         """
 
     def save(self, model: object, data_dir: Path) -> Saved:

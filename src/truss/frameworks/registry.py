@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
@@ -68,7 +68,7 @@ def _in_order() -> Iterator[Framework]:
         yield _built_in(name, target)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _built_in(name: str, target: str) -> Framework:
     adapter: Framework = EntryPoint(name, target, ENTRY_POINT_GROUP).load()()
     return adapter
@@ -107,8 +107,10 @@ def _warn_about(entry_point: EntryPoint, reason: str) -> None:
 
 def _unsupported(model: object, asked: list[Framework]) -> UnsupportedObjectError:
     kind = type(model)
-    known = "\n".join(f"  {framework.name}: {framework.summary}" for framework in asked)
+    lines = [advice_for(model), "recognised are:"]
+    lines += [f"  {framework.name}: {framework.summary}" for framework in asked]
+    lines += [f"an adapter for another library is one short class: {GUIDE}"]
     return UnsupportedObjectError(
         f"no framework recognises this object, of type {kind.__module__}.{kind.__qualname__}",
-        hint=f"{advice_for(model)}\nrecognised are:\n{known}\nan adapter for another library is a short class: {GUIDE}",
+        hint="\n".join(lines),
     )

@@ -1,0 +1,103 @@
+"""Serves a scikit-learn estimator.
+
+A request is `{"inputs": rows}`; the answer is `{"predictions": [...]}`, one per row, and for
+classifiers that estimate them `"probabilities"`, one list per row in the order of the classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+# Larger models are mapped from their file, so that several processes share one copy in memory.
+MAP_FROM_BYTES = 64 * 2**20
+
+
+class Model:
+    """The estimator, and what happens to a request before and after it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._path = Path(kwargs["data_dir"]) / "model" / "model.joblib"
+        self._metadata: dict[str, Any] = kwargs["config"]["model_metadata"]
+        self.model: Any = None
+
+    def load(self) -> None:
+        """Read the estimator from its file; called once, before the first request."""
+        self._check_python()
+        mapped = self._path.stat().st_size >= MAP_FROM_BYTES
+        self.model = joblib.load(self._path, mmap_mode="r" if mapped else None)
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Change the request before the estimator sees it: add your own logic here."""
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer `{"inputs": rows}`: lists of values, records (dicts), or texts, as it was fitted."""
+        table = self._table(request["inputs"])
+        compute = getattr(self.model, self._metadata["method"])
+        answer = {"predictions": _plain(compute(table))}
+        if self._metadata["supports_predict_proba"]:
+            answer["probabilities"] = _plain(self.model.predict_proba(table))
+        return answer
+
+    def postprocess(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Change the answer before it is sent: add your own logic here."""
+        return answer
+
+    def _table(self, rows: Any) -> Any:
+        """The rows in the form in which the estimator was fitted."""
+        if self._metadata["named_features"]:
+            return _frame(rows, list(self.model.feature_names_in_))
+        if isinstance(rows, list) and rows and isinstance(rows[0], (list, tuple)):
+            return _array(rows)
+        return rows
+
+    def _check_python(self) -> None:
+        """Code that was saved by value is bytecode, which only the Python version that wrote it can run."""
+        saved_with = self._metadata.get("code_python_version")
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if saved_with not in (None, running):
+            raise RuntimeError(
+                f"this model holds code that was saved by Python {saved_with} and cannot run on Python "
+                f"{running}: serve it with Python {saved_with}, or package it again with Python {running}"
+            )
+
+
+def _array(rows: list[Any]) -> Any:
+    """A two-dimensional array; rows of unequal length (tokens, say) stay lists."""
+    try:
+        array = np.array(rows)
+    except ValueError:
+        return rows
+    # NumPy would turn the numbers of a mixed row into text.
+    return np.array(rows, dtype=object) if array.dtype.kind == "U" else array
+
+
+def _frame(rows: Any, names: list[str]) -> Any:
+    """A DataFrame with the columns that the estimator was fitted on, in their order."""
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    if len(rows) and isinstance(rows[0], dict):
+        missing = {name for row in rows for name in names if name not in row}
+        if missing:
+            raise ValueError(f"records lack {sorted(missing)}; write null where a value is unknown")
+        rows = [[row[name] for name in names] for row in rows]
+    elif len(rows) and len(names) > 1 and not hasattr(rows[0], "__len__"):
+        raise ValueError(f"each input is a list of {len(names)} values, or a record with names")
+    return pd.DataFrame(rows, columns=names)
+
+
+def _plain(values: Any) -> list[Any]:
+    """Lists and numbers, one item per row, out of what the estimator returned."""
+    if isinstance(values, list):  # several outputs, each with probabilities of its own
+        return [[output.tolist() for output in row] for row in zip(*values, strict=True)]
+    if hasattr(values, "toarray"):  # a sparse matrix
+        values = values.toarray()
+    plain: list[Any] = np.asarray(values).tolist()
+    return plain
