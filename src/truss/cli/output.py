@@ -1,0 +1,70 @@
+"""What commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+PATIENCE = 1.0
+"""Seconds before work that is still going on is worth a line."""
+
+
+def result(text: str) -> None:
+    """Print a result."""
+    click.echo(text)
+
+
+def json_result(value: Any) -> None:
+    """Print a result as one line of JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Print what is not the result."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def reserved_stdout() -> Iterator[None]:
+    """Keep stdout for the result: what a model (or a C library below it) prints meanwhile goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show on a terminal that something is going on, once it takes longer than `PATIENCE`."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    shown = threading.Thread(target=_show, args=(what, done), daemon=True)
+    shown.start()
+    try:
+        yield
+    finally:
+        done.set()
+        shown.join()
+
+
+def _show(what: str, done: threading.Event) -> None:
+    if done.wait(PATIENCE):
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        done.wait()
