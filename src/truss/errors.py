@@ -29,6 +29,7 @@ The tree (everything a caller may want to catch derives from `TrussError`)::
     │   ├── DeadlineExceededError   the request's time ran out
     │   └── WorkerLostError         the worker died while answering
     ├── ServerStartError            the server could not start (port taken, no such address)
+    ├── FrameError                  the front and a worker misunderstand each other
     └── RemoteError                 a server that was asked for a prediction refused or failed
 
 Each carries a message (what happened), `where` (file, line, key or request id) and `hint` (what to do),
@@ -298,6 +299,12 @@ class ServerStartError(TrussError):
     """The server could not start: the port is taken, the address is not ours, no worker could load."""
 
     type = "server_start"
+
+
+class FrameError(TrussError):
+    """What arrived between the front and a worker is not a frame; the worker is replaced."""
+
+    type = "frame"
 
 
 class RemoteError(TrussError):

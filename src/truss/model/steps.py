@@ -88,6 +88,21 @@ class Steps:
         except Exception as error:
             raise self._failure(running, error) from error
 
+    def run_batch(self, requests: list[Any]) -> list[Any]:
+        """Run a sync model's `predict_batch` on several decoded requests; one answer per request.
+
+        `preprocess` and `postprocess` run per request, before and after.
+
+        Raises:
+            InvalidInputError: the inputs of a request are not a list.
+            Exception: whatever a step raised; which request is to blame is not known.
+        """
+        before, after = getattr(self.model, "preprocess", None), getattr(self.model, "postprocess", None)
+        values = [with_both_names(request) for request in requests]
+        prepared = [before(value) for value in values] if before else values
+        answers = self.model.predict_batch(prepared)
+        return [after(answer) for answer in answers] if after else list(answers)
+
     async def run_async(self, request: Any) -> Any:
         """As `run`, awaiting the steps that are coroutines and gathering async generators."""
         value = with_both_names(request)
@@ -171,6 +186,13 @@ class LoadedModel:
             if self.steps.is_async:
                 return self._wait(self.steps.run_async(request))
             return self.steps.run(request)
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine to its end on the event loop that the model's own async steps run on.
+
+        What `load` bound to its loop (clients, locks, queues) thus stays usable.
+        """
+        return self._wait(coroutine)
 
     def close(self) -> None:
         """Stop the thread that an async model's calls ran on."""

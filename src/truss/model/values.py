@@ -102,7 +102,7 @@ def _type_name(value: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _convert(value: Any) -> Any:
+def to_encodable(value: Any) -> Any:
     """What `msgspec` writes instead of a value that it does not know.
 
     Imports no library to find out: a library that is not loaded has no values here.
@@ -170,4 +170,4 @@ def _from_pandas(value: Any) -> Any:
     raise TypeError(f"{_type_name(value)} is not supported")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_convert)
+_encoder = msgspec.json.Encoder(enc_hook=to_encodable)

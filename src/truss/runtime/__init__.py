@@ -1,0 +1,1 @@
+"""What runs in production: the front, the queue, the workers, their codecs and protocols."""

@@ -1,0 +1,142 @@
+"""Join the rows of several requests into one, and split the answer again.
+
+Two requests may be joined when they differ in nothing but their rows: `{"inputs": [a], "top": 3}` and
+`{"inputs": [b, c], "top": 3}` become `{"inputs": [a, b, c], "top": 3}`. The answer can be split when it
+has one entry per row, itself or in each of its values: `{"predictions": [x, y, z]}` becomes `[x]` and
+`[y, z]`. Whatever does not fit this is left alone: it runs by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from truss.model.steps import INPUT_NAMES
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests that run as one.
+
+    Attributes:
+        members: Positions of the requests in the batch, in order.
+        counts: How many rows each brought; empty when the group is a single request run as it came.
+        request: What to run.
+    """
+
+    members: tuple[int, ...]
+    counts: tuple[int, ...]
+    request: Any
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A request seen as rows plus the rest."""
+
+    name: str
+    rows: Any
+    rest: dict[str, Any]
+
+    def joins(self, other: _Rows) -> bool:
+        return (
+            self.name == other.name
+            and type(self.rows) is type(other.rows)
+            and _layout(self.rows) == _layout(other.rows)
+            and _same(self.rest, other.rest)
+        )
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    try:
+        return (not one and not other) or bool(one == other)
+    except ValueError:  # arrays among the other keys: comparing them gives an array
+        return False
+
+
+def _layout(rows: Any) -> Any:
+    """What arrays must share to be concatenated without changing a value; None for lists."""
+    return None if isinstance(rows, list) else (rows.dtype, rows.shape[1:])
+
+
+def _as_rows(request: Any) -> _Rows | None:
+    if not isinstance(request, dict):
+        return None
+    names = [name for name in INPUT_NAMES if name in request]
+    if len(names) != 1:
+        return None
+    rows = request[names[0]]
+    is_array = hasattr(rows, "dtype") and getattr(rows, "ndim", 0) > 0
+    if not (isinstance(rows, list) or is_array) or len(rows) == 0:
+        return None
+    return _Rows(names[0], rows, {key: value for key, value in request.items() if key != names[0]})
+
+
+def join(requests: Sequence[Any], max_rows: int) -> list[Group]:
+    """Group decoded requests into as few runs as possible, each of at most `max_rows` rows.
+
+    A request that brings more rows than that by itself runs alone.
+    """
+    pending: list[tuple[_Rows, list[int], list[Any], list[int]]] = []
+    groups: list[Group] = []
+    for position, request in enumerate(requests):
+        part = _as_rows(request)
+        if part is None:
+            groups.append(Group((position,), (), request))
+            continue
+        count = len(part.rows)
+        for first, members, rows, counts in pending:
+            if sum(counts) + count <= max_rows and first.joins(part):
+                members.append(position)
+                rows.append(part.rows)
+                counts.append(count)
+                break
+        else:
+            pending.append((part, [position], [part.rows], [count]))
+    return groups + [_group(requests, *entry) for entry in pending]
+
+
+def _group(
+    requests: Sequence[Any], first: _Rows, members: list[int], rows: list[Any], counts: list[int]
+) -> Group:
+    if len(members) == 1:
+        return Group((members[0],), (), requests[members[0]])
+    return Group(tuple(members), tuple(counts), {first.name: _concatenate(rows), **first.rest})
+
+
+def _concatenate(parts: list[Any]) -> Any:
+    if isinstance(parts[0], list):
+        return [row for part in parts for row in part]
+    import numpy
+
+    return numpy.concatenate(parts)
+
+
+def split(answer: Any, counts: Sequence[int]) -> list[Any] | None:
+    """One answer per request, by row counts; None when the answer does not have one entry per row."""
+    total = sum(counts)
+    if isinstance(answer, Mapping):
+        if not answer or not all(has_rows(value, total) for value in answer.values()):
+            return None
+        return [{key: value[start:end] for key, value in answer.items()} for start, end in _bounds(counts)]
+    if not has_rows(answer, total):
+        return None
+    return [answer[start:end] for start, end in _bounds(counts)]
+
+
+def has_rows(value: Any, count: int) -> bool:
+    """Whether a value has exactly one entry per row and can be cut by rows."""
+    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__getitem__"):
+        return False
+    if hasattr(value, "ndim") and value.ndim == 0:
+        return False
+    return hasattr(value, "__len__") and len(value) == count
+
+
+def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:
+    bounds = []
+    start = 0
+    for count in counts:
+        bounds.append((start, start + count))
+        start += count
+    return bounds

@@ -1,0 +1,129 @@
+"""Start a worker process and talk to it: the front's end of the socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from truss.errors import FrameError
+from truss.runtime import frames
+from truss.runtime.frames import Answers, Kind
+
+# The entry that `-c` puts first in sys.path is the current directory: a stray numpy.py there would be
+# imported in place of NumPy. The front's own sys.path is what a worker gets.
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[3]); from truss.runtime.worker import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """A started worker process and our end of its socket pair."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+
+
+def spawn(truss_dir: Path, environment: Mapping[str, str] | None = None) -> Spawned:
+    """Start a worker process for a Truss; returns at once, the process loads the model by itself.
+
+    Args:
+        truss_dir: The Truss.
+        environment: Variables to set in the worker, e.g. the device it may see.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fd = theirs.fileno()
+        path = json.dumps([entry for entry in sys.path if entry])
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(fd), str(truss_dir), path],
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+        )
+    return Spawned(process, ours)
+
+
+class Listener(Protocol):
+    """Who wants to know what a worker says."""
+
+    def on_ready(self, facts: Mapping[str, Any]) -> None:
+        """The model is loaded."""
+
+    def on_failed(self, error: Mapping[str, Any]) -> None:
+        """The model cannot be loaded; the process ends."""
+
+    def on_answers(self, answers: Answers) -> None:
+        """A batch was answered."""
+
+    def on_lost(self) -> None:
+        """The connection closed: the process is gone, or must go."""
+
+
+class Link(asyncio.Protocol):
+    """The connection to one worker process.
+
+    Attributes:
+        process: The worker process.
+    """
+
+    def __init__(self, spawned: Spawned, listener: Listener) -> None:
+        self.process = spawned.process
+        self._connection = spawned.connection
+        self._listener = listener
+        self._reader = frames.FrameReader()
+        self._transport: asyncio.Transport | None = None
+
+    async def open(self) -> None:
+        """Attach to the running event loop."""
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=self._connection)
+
+    def send(self, frame: Sequence[bytes | memoryview]) -> None:
+        """Write a frame; the transport buffers what the worker has not read yet."""
+        if self._transport is not None:
+            self._transport.writelines(frame)
+
+    def close(self) -> None:
+        """Close the connection: an idle worker ends by itself."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def kill(self) -> None:
+        """End the process at once; `on_lost` follows."""
+        self.process.kill()
+
+    # What follows is called by the event loop (asyncio.Protocol).
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport to write to."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on the frames that the bytes complete; a worker that sends anything else is ended."""
+        try:
+            for kind, payload in self._reader.feed(data):
+                self._handle(kind, payload)
+        except FrameError:
+            self.kill()
+
+    def _handle(self, kind: Kind, payload: memoryview) -> None:
+        if kind is Kind.ANSWERS:
+            self._listener.on_answers(frames.decode_answers(payload))
+        elif kind is Kind.READY:
+            self._listener.on_ready(json.loads(bytes(payload)))
+        elif kind is Kind.FAILED:
+            self._listener.on_failed(json.loads(bytes(payload)))
+        else:
+            raise FrameError(f"a worker sent a frame of kind {kind.name}")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # how it broke changes nothing
+        """Report the worker as lost."""
+        self._listener.on_lost()
