@@ -92,7 +92,7 @@ def _imported_names(code: CodeType) -> Iterator[str]:
 
 
 def _module(name: str) -> ModuleType | None:
-    """The module; its top package, not executed, when nothing has imported it yet; None when there is none."""
+    """The module; or its top package, not executed, if nothing imported it yet; None if there is none."""
     if name in sys.modules:
         return sys.modules[name]
     top = name.partition(".")[0]
