@@ -20,7 +20,7 @@ def command(ctx: click.Context, shell: str) -> None:
     bash:  eval "$(truss completion bash)"      in ~/.bashrc
     zsh:   eval "$(truss completion zsh)"       in ~/.zshrc
     fish:  truss completion fish | source       in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - click reads the \b, which keeps the lines apart
     completion_class = get_completion_class(shell)
     if completion_class is None:
         raise click.UsageError(f"click knows no shell '{shell}'", ctx)

@@ -49,7 +49,7 @@ def wants_json(words: Sequence[str]) -> bool:
 
 
 def describe(error: BaseException) -> tuple[dict[str, Any], int]:
-    """An error as a plain mapping (`type`, `message`, and `where`, `hint`, `problems` if any), and its exit code."""
+    """An error as a mapping (`type`, `message`, perhaps `where`, `hint`, `problems`), and its exit code."""
     if isinstance(error, TrussError):
         return _describe_truss_error(error), error.exit_code
     if isinstance(error, click.ClickException):
@@ -61,7 +61,7 @@ def describe(error: BaseException) -> tuple[dict[str, Any], int]:
     return {
         "type": "internal",
         "message": f"internal error: {type(error).__name__}: {error}",
-        "hint": f"this is a defect in Truss; run the command with {DEBUG_VARIABLE}=1 and report what it prints",
+        "hint": f"this is a defect in Truss: report what the command prints with {DEBUG_VARIABLE}=1",
     }, DEFECT
 
 
@@ -102,7 +102,7 @@ def _print_json(value: Any) -> None:
 
 
 def _reader_left() -> int:
-    """The reader of stdout closed it (`truss ... | head`): end quietly, also at the interpreter's last flush."""
+    """The reader of stdout left (`truss ... | head`): end quietly, at the interpreter's last flush too."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     return FAILED

@@ -81,8 +81,8 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 it worked, 1 it ran and failed, 2 the call or the input is wrong, 70 a defect in Truss. "
-    "Results go to stdout, everything else to stderr. TRUSS_DEBUG=1 shows tracebacks.",
+    epilog="Exit codes: 0 it worked, 1 it ran and failed, 2 the call or the input is wrong, 70 a defect in "
+    "Truss. Results go to stdout, everything else to stderr. TRUSS_DEBUG=1 shows tracebacks.",
 )
 @click.option(
     "-v",
