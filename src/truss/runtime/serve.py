@@ -39,7 +39,14 @@ KEEP_ALIVE_SECONDS = 75
 first should be theirs, or a request may be sent into a closing connection."""
 
 
-def serve(truss_dir: Path, *, host: str = "127.0.0.1", port: int = 8080, workers: int | None = None) -> int:
+def serve(
+    truss_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int | None = None,
+    on_listening: Callable[[str], None] | None = None,
+) -> int:
     """Serve a Truss until SIGTERM or SIGINT.
 
     Args:
@@ -47,6 +54,7 @@ def serve(truss_dir: Path, *, host: str = "127.0.0.1", port: int = 8080, workers
         host: The address to listen on; `0.0.0.0` for all IPv4 interfaces.
         port: The TCP port; 0 picks a free one (the log says which).
         workers: Copies of the model; default: the config's `runtime.workers`, else one per GPU, else 1.
+        on_listening: Called once with the server's address, e.g. `http://127.0.0.1:8080`, when it is bound.
 
     Returns:
         The exit status: 0 after a signal, 1 when the model could not be loaded and that ends the server.
@@ -65,6 +73,8 @@ def serve(truss_dir: Path, *, host: str = "127.0.0.1", port: int = 8080, workers
     spawned = [start_one() for start_one in start]
     try:
         _set_up_logging()
+        if on_listening is not None:
+            on_listening(_address(listener))
         return _run(_serve(config, listener, spawned, start))
     except BaseException:
         for one in spawned:
@@ -94,6 +104,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise ServerStartError(f"there is no port {port}", hint="ports are 0 to 65535") from error
     listener.setblocking(False)
     return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen_hint(error: OSError, port: int) -> str:
@@ -141,8 +156,7 @@ async def _serve(
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     with stop.on_signals():
-        host, port = listener.getsockname()[:2]
-        logger.info("listening on http://%s:%d", host, port)
+        logger.info("listening on %s", _address(listener))
         await server.serve(sockets=[listener])
     await pool.close()
     return stop.exit_status
