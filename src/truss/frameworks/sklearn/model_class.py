@@ -41,7 +41,7 @@ class Model:
         compute = getattr(self.model, self._metadata["method"])
         answer = {"predictions": _plain(compute(table))}
         if self._metadata["supports_predict_proba"]:
-            answer["probabilities"] = _plain(self.model.predict_proba(table))
+            answer["probabilities"] = _by_row(self.model.predict_proba(table))
         return answer
 
     def postprocess(self, answer: dict[str, Any]) -> dict[str, Any]:
@@ -95,9 +95,16 @@ def _frame(rows: Any, names: list[str]) -> Any:
 
 def _plain(values: Any) -> list[Any]:
     """Lists and numbers, one item per row, out of what the estimator returned."""
-    if isinstance(values, list):  # several outputs, each with probabilities of its own
-        return [[output.tolist() for output in row] for row in zip(*values, strict=True)]
+    if isinstance(values, list):
+        return values
     if hasattr(values, "toarray"):  # a sparse matrix
         values = values.toarray()
     plain: list[Any] = np.asarray(values).tolist()
     return plain
+
+
+def _by_row(probabilities: Any) -> list[Any]:
+    """One item per row, also of an estimator with several outputs, which returns one array for each."""
+    if isinstance(probabilities, list):
+        return [[output.tolist() for output in row] for row in zip(*probabilities, strict=True)]
+    return _plain(probabilities)

@@ -20,6 +20,11 @@ _PER_ITEM_PARAMETERS = frozenset(
     {"analyzer", "importance_getter", "metric", "preprocessor", "refit", "score_func", "scoring", "tokenizer"}
 )
 
+
+def _always(_: object) -> bool:
+    return True
+
+
 _EXCEPTIONS: MappingProxyType[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
     {
         "DummyClassifier": (
@@ -30,9 +35,11 @@ _EXCEPTIONS: MappingProxyType[str, tuple[Callable[[Any], bool], str]] = MappingP
             lambda model: bool(model.sample_posterior),
             "draws values at random, by position",
         ),
-        "MiniBatchNMF": (lambda _: True, "stops iterating when the rows together have converged"),
-        "NMF": (lambda _: True, "stops iterating when the rows together have converged"),
-        "PatchExtractor": (lambda _: True, "returns several rows for one"),
+        "MiniBatchNMF": (_always, "stops iterating when the rows together have converged"),
+        "MiniBatchSparsePCA": (_always, "answers a single row in another shape"),
+        "NMF": (_always, "stops iterating when the rows together have converged"),
+        "PatchExtractor": (_always, "returns several rows for one"),
+        "SparsePCA": (_always, "answers a single row in another shape"),
     }
 )
 
