@@ -6,6 +6,7 @@ pool. https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import logging
@@ -107,7 +108,8 @@ class App:
         self._metrics = metrics
         self._debug = settings.debug
         self._max_body = parse_size(settings.max_body)
-        self._request_ids = (b"%s-%x" % (os.urandom(4).hex().encode(), n) for n in itertools.count(1))
+        prefix = os.urandom(4).hex().encode()
+        self._request_ids = (b"%b-%x" % (prefix, number) for number in itertools.count(1))
         self.draining = False
         self._routes = self._table()
         metrics.describe_gauge("truss_queue_depth", "Requests waiting.", lambda: [("", pool.waiting)])
@@ -156,7 +158,7 @@ class App:
         if route is None:
             raise RouteNotFoundError(
                 f"there is no route {path}",
-                hint=f"send predictions to /v1/models/{MODEL_NAME}:predict; routes: {', '.join(self._routes)}",
+                hint=f"predict: POST /v1/models/{MODEL_NAME}:predict; all routes: {', '.join(self._routes)}",
             )
         method = scope["method"]
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
@@ -179,7 +181,10 @@ class App:
         try:
             body = await self._read_body(exchange)
             client = _client(exchange.receive)
-            answer = await self._pool.submit(body, codec, client, exchange.timeout)
+            pending = self._pool.submit(body, codec, client, exchange.timeout)
+            if self._pool.interruptible:
+                await self._watch(exchange, pending)
+            answer = await pending
             if answer.codec == Codec.ERROR:
                 raise _worker_error(answer)
             status = answer.status
@@ -189,6 +194,14 @@ class App:
             raise
         finally:
             self._metrics.count_request(status, perf_counter() - started)
+
+    async def _watch(self, exchange: Exchange, pending: asyncio.Future[Answer]) -> None:
+        """Wait for the answer or for the client to leave; tell the pool when it leaves."""
+        leaving = asyncio.ensure_future(exchange.receive())
+        await asyncio.wait({pending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not pending.done():
+            self._pool.abandon(pending)
+        leaving.cancel()
 
     async def _read_body(self, exchange: Exchange) -> bytes:
         if exchange.length > self._max_body:

@@ -43,7 +43,7 @@ def _decode_leniently(body: bytes, error: Exception) -> Any:
     if not body.strip():
         raise MalformedBodyError("the body is empty", hint='send JSON, e.g. {"inputs": [...]}')
     try:
-        return json.loads(body)  # knows NaN and Infinity, and counts lines and columns when it fails
+        return json.loads(body.decode())  # knows NaN and Infinity, and counts lines and columns when it fails
     except UnicodeDecodeError as fault:
         raise MalformedBodyError(
             f"the body is not UTF-8 text: byte {fault.start} is 0x{body[fault.start]:02x}",

@@ -127,6 +127,11 @@ class Pool:
         return any(worker.state is State.READY for worker in self._workers)
 
     @property
+    def interruptible(self) -> bool:
+        """Whether a running request can be cancelled: the model's steps are coroutines."""
+        return any(worker.is_async for worker in self._workers)
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for a worker."""
         return len(self._queue) - self._dead
@@ -203,8 +208,10 @@ class Pool:
         """
         if not self._was_ready:
             raise NotReadyError("the model is not loaded yet", hint=self._loading_hint())
-        if len(self._queue) - self._dead >= self._settings.queue.max_requests:
-            raise self._queue_full()
+        if self.waiting >= self._settings.queue.max_requests:
+            self._drop_left_clients()
+            if self.waiting >= self._settings.queue.max_requests:
+                raise self._queue_full()
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         job = Job(self._next_id, codec, body, client, self._loop.create_future(), perf_counter())
         limit = self._settings.timeouts.request
@@ -216,7 +223,7 @@ class Pool:
         return job.answer
 
     def abandon(self, answer: asyncio.Future[Answer]) -> None:
-        """Drop the request behind a future whose client left: from the queue, or from a running async model."""
+        """Drop a request whose client left: from the queue, or from a running async model."""
         for job in self._queue:
             if job.answer is answer:
                 self._drop_queued(job)
@@ -246,6 +253,12 @@ class Pool:
         size = max(1, self._settings.batching.max_requests if self._joins else 1)
         ready = max(1, sum(worker.state is State.READY for worker in self._workers))
         return self._cost.predict(size) / size * self.waiting / ready
+
+    def _drop_left_clients(self) -> None:
+        """Make room in a full queue: requests whose clients have left count no more."""
+        for job in self._queue:
+            if job.client.disconnected:
+                self._drop_queued(job)
 
     def _drop_queued(self, job: Job) -> None:
         # It stays in the deque until its turn: removing from the middle costs the length of the queue.

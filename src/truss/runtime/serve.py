@@ -54,6 +54,7 @@ def serve(
         host: The address to listen on; `0.0.0.0` for all IPv4 interfaces.
         port: The TCP port; 0 picks a free one (the log says which).
         workers: Copies of the model; default: the config's `runtime.workers`, else one per GPU, else 1.
+        on_listening: Called with the server's URL once it takes connections; by default it is logged.
         on_listening: Called once with the server's address, e.g. `http://127.0.0.1:8080`, when it is bound.
 
     Returns:
@@ -73,9 +74,7 @@ def serve(
     spawned = [start_one() for start_one in start]
     try:
         _set_up_logging()
-        if on_listening is not None:
-            on_listening(_address(listener))
-        return _run(_serve(config, listener, spawned, start))
+        return _run(_serve(config, listener, spawned, start, on_listening or _log_url))
     except BaseException:
         for one in spawned:
             one.process.kill()
@@ -139,6 +138,7 @@ async def _serve(
     listener: socket.socket,
     spawned: list[Spawned],
     start: Sequence[Callable[[], Spawned]],
+    on_listening: Callable[[str], None],
 ) -> int:
     try:
         import uvicorn
@@ -156,10 +156,14 @@ async def _serve(
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     with stop.on_signals():
-        logger.info("listening on %s", _address(listener))
+        on_listening(_address(listener))
         await server.serve(sockets=[listener])
     await pool.close()
     return stop.exit_status
+
+
+def _log_url(url: str) -> None:
+    logger.info("listening on %s", url)
 
 
 def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:

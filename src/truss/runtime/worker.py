@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 
 from truss.config import TrussConfig, read_config
-from truss.errors import ModelDefinitionError, TrussError
+from truss.errors import ClientClosedRequestError, ModelDefinitionError, TrussError
 from truss.model import LoadedModel, load_model
 from truss.runtime import frames
-from truss.runtime.execution import BatchRunner, describe_error, run_one_async
+from truss.runtime.execution import BatchRunner, describe_error, error_answer, run_one_async
 from truss.runtime.frames import Kind
 
 logger = logging.getLogger("truss.worker")
@@ -93,7 +93,11 @@ async def _answer_concurrently(connection: socket.socket, loaded: LoadedModel) -
     splitter = frames.FrameReader()
 
     async def answer(request: frames.Request) -> None:
-        answers = await run_one_async(loaded.steps, request)
+        try:
+            answers = await run_one_async(loaded.steps, request)
+        except asyncio.CancelledError:  # an answer all the same: the front counts what is running here
+            gone = error_answer(request.id, ClientClosedRequestError("cancelled"))
+            answers = frames.Answers([gone], 0, 0, 0, 0)
         writer.writelines(frames.encode_answers(answers))
 
     def start(request_id: int, coroutine: Coroutine[Any, Any, None]) -> None:
