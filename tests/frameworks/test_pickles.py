@@ -3,7 +3,6 @@
 import sqlite3
 import threading
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,10 +49,10 @@ def test_a_global_variable_is_named_when_the_function_goes_by_value():
 
 
 def test_defaults_are_named():
-    def answer(request, guard=threading.Lock(), *, other=None):
+    def answer(request, guard=GUARD, *, other=None):
         return request
 
-    def keyword(request, *, guard=threading.Lock()):
+    def keyword(request, *, guard=GUARD):
         return request
 
     assert place_of(answer) == "the default of argument 0"
@@ -78,8 +77,8 @@ def test_a_cycle_ends():
     assert find_unpicklable(one, dumps_by_value).place == "its item 1"
 
 
-def test_the_error_names_the_variable_its_type_and_what_to_do():
-    with Path(__file__).open() as file:
+def test_the_error_names_the_variable_its_type_and_what_to_do(tmp_path):
+    with (tmp_path / "log").open("w") as file:
         error = unpicklable_error(closure_over(file), TypeError("no"), "the function 'answer'")
     assert "the function 'answer' cannot be saved" in str(error)
     assert "the closure variable 'variable' (a _io.TextIOWrapper)" in str(error)
