@@ -98,11 +98,8 @@ class FrameworkConformance:
         """In a process that has not imported the library, asking about an object does not import it."""
         saved = self._save(tmp_path)
         kind = type(self.framework)
-        packages = [
-            package
-            for package, distributions in packages_distributions().items()
-            if _normal_names(distributions) & _normal_names(saved.requirements)
-        ]
+        # The adapter's own package may come with the library, in one distribution.
+        packages = _packages_of(saved.requirements) - {kind.__module__.partition(".")[0]}
         arguments = [kind.__module__, kind.__qualname__, ",".join(packages), *map(str, self.paths)]
         loaded = _python(["-c", _RECOGNISE_NOTHING, *arguments], "")
         assert not loaded.strip(), f"`recognises` imported {loaded.strip()}"
@@ -192,9 +189,9 @@ class FrameworkConformance:
 
 
 def _python(arguments: list[str], stdin: str) -> str:
-    """Standard output of a new interpreter that sees installed packages and no environment of ours."""
+    """Standard output of a new interpreter, which sees what is installed and `PYTHONPATH`."""
     done = subprocess.run(
-        [sys.executable, "-I", *arguments], input=stdin, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], input=stdin, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"a fresh process failed:\n{done.stderr}"
     return done.stdout

@@ -68,4 +68,5 @@ async def _answer(model: Any, request: Any) -> Any:
 
 
 if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this script, put there by the interpreter
     asyncio.run(main())

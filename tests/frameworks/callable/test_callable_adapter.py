@@ -126,7 +126,7 @@ class TestAnswer:
 
 
 class TestScript:
-    """A script beside a module of its own: by value what is the script's, by reference what is the module's."""
+    """A script beside a module of its own: the script's code goes by value, the module's by reference."""
 
     MODULE = """
 FACTOR = 3
