@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
@@ -59,26 +59,37 @@ class BatchRunner:
     _row_keys: set[Any] = field(default_factory=set)
     _joins: bool = True
 
-    def run(self, requests: Sequence[Request]) -> Answers:
-        """Answer every request of a batch; a request that fails never fails its neighbours."""
+    def run(self, requests: Sequence[Request], begin: Callable[[int], None] = lambda _: None) -> Answers:
+        """Answer every request of a batch; a request that fails never fails its neighbours.
+
+        Args:
+            requests: The batch.
+            begin: Told, before the model runs, how many of the requests have been begun by then.
+        """
         clock = _Clock()
         started = perf_counter_ns()
         outcomes = [decode(request) for request in requests]
         decoded = perf_counter_ns()
-        self._run_decoded(outcomes, clock)
+        self._run_decoded(outcomes, clock, begin)
         ran = perf_counter_ns()
         answers = [encode(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
         done = perf_counter_ns()
         return Answers(answers, clock.rows, decoded - started, ran - decoded, done - ran)
 
-    def _run_decoded(self, outcomes: list[Outcome], clock: _Clock) -> None:
+    def _run_decoded(self, outcomes: list[Outcome], clock: _Clock, begin: Callable[[int], None]) -> None:
         runnable = [outcome for outcome in outcomes if outcome.error is None]
-        if self.batching.mode == "rows" and self._joins and len(runnable) > 1:
+        mode = self.batching.mode if self._joins and len(runnable) > 1 else "none"
+        if mode == "none":
+            for position, outcome in enumerate(outcomes, 1):
+                begin(position)
+                if outcome.error is None:
+                    self._run_each([outcome], clock)
+            return
+        begin(len(outcomes))
+        if mode == "rows":
             self._run_joined(runnable, clock)
-        elif self.batching.mode == "requests" and len(runnable) > 1:
-            self._run_listed(runnable, clock)
         else:
-            self._run_each(runnable, clock)
+            self._run_listed(runnable, clock)
 
     def _run_each(self, outcomes: Sequence[Outcome], clock: _Clock) -> None:
         for outcome in outcomes:

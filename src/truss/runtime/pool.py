@@ -21,6 +21,8 @@ from truss.config import Runtime, parse_size
 from truss.errors import (
     ClientClosedRequestError,
     DeadlineExceededError,
+    ModelDefinitionError,
+    ModelLoadError,
     NotReadyError,
     QueueFullError,
     TrussError,
@@ -56,6 +58,8 @@ class Job:
     answer: asyncio.Future[Answer]
     arrived: float
     kills: int = 0
+    batch: int = 0
+    position: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
@@ -113,8 +117,10 @@ class Pool:
         self._hold: Hold = NO_HOLD
         self._hold_timer: asyncio.TimerHandle | None = None
         self._dispatch_scheduled = False
+        self._replacing: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._closing = False
+        self._given_up = False
         self._was_ready = False
         self.load_error: TrussError | None = None
         self.on_fatal: Callable[[TrussError], None] = lambda _: None
@@ -358,11 +364,12 @@ class Pool:
         if not batch or worker.link is None:
             return
         now = perf_counter()
-        for job in batch:
+        number = worker.link.send_batch([frames.Request(job.id, job.codec, job.body) for job in batch])
+        for position, job in enumerate(batch):
             self._metrics.queue_seconds.observe(now - job.arrived)
+            job.batch, job.position = number, position
             worker.running[job.id] = job
         self._metrics.batch_requests.observe(len(batch))
-        worker.link.send(frames.encode_batch([frames.Request(job.id, job.codec, job.body) for job in batch]))
         limit = self._settings.timeouts.request
         if limit is not None and worker.watchdog is None:
             worker.watchdog = self._loop.call_later(limit, self._stuck, worker)
@@ -398,6 +405,7 @@ class Pool:
             self._queue.clear()
             self._dead = 0
         if permanent or self._settings.exit_on_load_failure:
+            self._given_up = True
             self.on_fatal(error)
 
     def on_answers(self, worker: Worker, answers: Answers) -> None:
@@ -448,13 +456,20 @@ class Pool:
                 "worker %d died (%s) with %d requests running", worker.index, _ending(process), len(lost)
             )
         for job in reversed(lost):
-            self._settle_lost(job)
-        self._loop.create_task(self._replace(worker))
+            self._settle_lost(job, worker.link)
+        if not self._given_up:
+            replacing = self._loop.create_task(self._replace(worker))
+            self._replacing.add(replacing)  # the event loop itself keeps no reference to a task
+            replacing.add_done_callback(self._replacing.discard)
+        self._schedule()
 
-    def _settle_lost(self, job: Job) -> None:
-        job.kills += 1
+    def _settle_lost(self, job: Job, link: Link | None) -> None:
         if job.answer.done():
             return
+        if link is not None and not link.progress.had_begun(job.batch, job.position):
+            self._queue.appendleft(job)
+            return
+        job.kills += 1
         if job.kills >= _MOST_KILLS:
             message = f"{job.kills} workers died while they were answering this request; it is refused"
             self._fail(job, WorkerLostError(message, hint="the request may exhaust memory: make it smaller"))
@@ -482,6 +497,7 @@ class Pool:
     async def _reap_lost(self, worker: Worker) -> None:
         if worker.link is not None:
             await self._reap(worker.link)
+            worker.link.progress.close()
 
     def _load_timed_out(self, worker: Worker) -> None:
         worker.watchdog = None
@@ -514,8 +530,10 @@ class _WorkerListener:
         self._pool.on_ready(self._worker, facts)
 
     def on_failed(self, error: Mapping[str, Any]) -> None:
-        reason = TrussError(str(error["message"]), where=error["where"], hint=error["hint"])
-        self._pool.on_failed(self._worker, reason, permanent=error["type"] == "model_definition")
+        permanent = error["type"] == ModelDefinitionError.type
+        kind = ModelDefinitionError if permanent else ModelLoadError
+        reason = kind(error["message"], where=error["where"], hint=error["hint"])
+        self._pool.on_failed(self._worker, reason, permanent=permanent)
 
     def on_answers(self, answers: Answers) -> None:
         self._pool.on_answers(self._worker, answers)

@@ -16,20 +16,22 @@ from typing import Any, Protocol, cast
 from truss.errors import FrameError
 from truss.runtime import frames
 from truss.runtime.frames import Answers, Kind
+from truss.runtime.progress import Progress
 
 # The entry that `-c` puts first in sys.path is the current directory: a stray numpy.py there would be
 # imported in place of NumPy. The front's own sys.path is what a worker gets.
 _START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[3]); from truss.runtime.worker import main; main()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from truss.runtime.worker import main; main()"
 )
 
 
 @dataclass(frozen=True)
 class Spawned:
-    """A started worker process and our end of its socket pair."""
+    """A started worker process, our end of its socket pair, and the memory it notes its progress in."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+    progress: Progress
 
 
 def spawn(truss_dir: Path, environment: Mapping[str, str] | None = None) -> Spawned:
@@ -40,16 +42,17 @@ def spawn(truss_dir: Path, environment: Mapping[str, str] | None = None) -> Spaw
         environment: Variables to set in the worker, e.g. the device it may see.
     """
     ours, theirs = socket.socketpair()
+    progress = Progress()
     with theirs:
-        fd = theirs.fileno()
+        descriptors = (theirs.fileno(), progress.fd)
         path = json.dumps([entry for entry in sys.path if entry])
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(fd), str(truss_dir), path],
-            pass_fds=[fd],
+            [sys.executable, "-c", _START, *map(str, descriptors), str(truss_dir), path],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
         )
-    return Spawned(process, ours)
+    return Spawned(process, ours, progress)
 
 
 class Listener(Protocol):
@@ -73,10 +76,14 @@ class Link(asyncio.Protocol):
 
     Attributes:
         process: The worker process.
+        progress: Which batch it has begun.
+        sent: How many batches it has been sent.
     """
 
     def __init__(self, spawned: Spawned, listener: Listener) -> None:
         self.process = spawned.process
+        self.progress = spawned.progress
+        self.sent = 0
         self._connection = spawned.connection
         self._listener = listener
         self._reader = frames.FrameReader()
@@ -85,6 +92,12 @@ class Link(asyncio.Protocol):
     async def open(self) -> None:
         """Attach to the running event loop."""
         await asyncio.get_running_loop().create_connection(lambda: self, sock=self._connection)
+
+    def send_batch(self, requests: Sequence[frames.Request]) -> int:
+        """Send a batch and return its number, counted from 1."""
+        self.sent += 1
+        self.send(frames.encode_batch(requests))
+        return self.sent
 
     def send(self, frame: Sequence[bytes | memoryview]) -> None:
         """Write a frame; the transport buffers what the worker has not read yet."""

@@ -55,7 +55,6 @@ def serve(
         port: The TCP port; 0 picks a free one (the log says which).
         workers: Copies of the model; default: the config's `runtime.workers`, else one per GPU, else 1.
         on_listening: Called with the server's URL once it takes connections; by default it is logged.
-        on_listening: Called once with the server's address, e.g. `http://127.0.0.1:8080`, when it is bound.
 
     Returns:
         The exit status: 0 after a signal, 1 when the model could not be loaded and that ends the server.
@@ -210,7 +209,7 @@ class _Stop:
             loop.remove_signal_handler(signal.SIGINT)
 
     def fail(self, error: TrussError) -> None:
-        self.exit_status = error.exit_code or 1
+        self.exit_status = error.exit_code
         self._exit()
 
     def _drain(self, seconds: float) -> None:

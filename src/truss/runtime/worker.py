@@ -1,12 +1,14 @@
 """A worker process: owns one copy of the model, answers batches that come over its socket.
 
-Started by the pool as `python -c "... main()" FD TRUSS_DIR`; see `truss.runtime.process`.
+Started by the pool as `python -c "... main()" FD FD TRUSS_DIR ...`; see `truss.runtime.process`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import logging
 import os
 import signal
@@ -24,6 +26,7 @@ from truss.model import LoadedModel, load_model
 from truss.runtime import frames
 from truss.runtime.execution import BatchRunner, describe_error, error_answer, run_one_async
 from truss.runtime.frames import Kind
+from truss.runtime.progress import Progress
 
 logger = logging.getLogger("truss.worker")
 
@@ -31,7 +34,8 @@ logger = logging.getLogger("truss.worker")
 def main() -> None:
     """Load the model, report, answer until the front closes the connection."""
     connection = socket.socket(fileno=int(sys.argv[1]))
-    truss_dir = Path(sys.argv[2])
+    progress = Progress(int(sys.argv[2]))
+    truss_dir = Path(sys.argv[3])
     _leave_signals_to_the_front()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -41,16 +45,17 @@ def main() -> None:
         loaded = load_model(truss_dir, config, isolated=False)
         _check_batching(loaded, config)
     except TrussError as error:
-        frames.send(connection, frames.encode(Kind.FAILED, msgspec.json.encode(describe_error(error))))
+        with contextlib.suppress(ConnectionError):  # the front is gone: nobody to tell
+            frames.send(connection, frames.encode(Kind.FAILED, msgspec.json.encode(describe_error(error))))
         sys.exit(1)
     capacity = config.runtime.predict_concurrency if loaded.steps.is_async else 1
     ready = {"pid": os.getpid(), "is_async": loaded.steps.is_async, "capacity": capacity}
-    frames.send(connection, frames.encode(Kind.READY, msgspec.json.encode(ready)))
     with contextlib.suppress(ConnectionError):  # the front is gone: so is the reason to run
+        frames.send(connection, frames.encode(Kind.READY, msgspec.json.encode(ready)))
         if loaded.steps.is_async:
-            loaded.run_coroutine(_answer_concurrently(connection, loaded))
+            loaded.run_coroutine(_answer_concurrently(connection, loaded, progress))
         else:
-            _answer_in_turn(connection, BatchRunner(loaded.steps, config.runtime.batching))
+            _answer_in_turn(connection, BatchRunner(loaded.steps, config.runtime.batching), progress)
 
 
 def _leave_signals_to_the_front() -> None:
@@ -73,24 +78,25 @@ def _check_batching(loaded: LoadedModel, config: TrussConfig) -> None:
         )
 
 
-def _answer_in_turn(connection: socket.socket, runner: BatchRunner) -> None:
-    while True:
+def _answer_in_turn(connection: socket.socket, runner: BatchRunner, progress: Progress) -> None:
+    for number in itertools.count(1):
         received = frames.receive(connection)
         if received is None:
             return
         kind, payload = received
         if kind is Kind.BATCH:
-            answers = runner.run(frames.decode_batch(payload))
+            answers = runner.run(frames.decode_batch(payload), functools.partial(progress.mark, number))
             frames.send(connection, frames.encode_answers(answers))
 
 
-async def _answer_concurrently(connection: socket.socket, loaded: LoadedModel) -> None:
+async def _answer_concurrently(connection: socket.socket, loaded: LoadedModel, progress: Progress) -> None:
     """Run requests side by side; the front never sends more at once than the reported capacity."""
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(sock=connection)
     running: dict[int, asyncio.Task[None]] = {}
     splitter = frames.FrameReader()
+    batches = itertools.count(1)
 
     async def answer(request: frames.Request) -> None:
         try:
@@ -108,7 +114,9 @@ async def _answer_concurrently(connection: socket.socket, loaded: LoadedModel) -
     while data := await reader.read(1 << 18):
         for kind, payload in splitter.feed(data):
             if kind is Kind.BATCH:
-                for request in frames.decode_batch(payload):
+                requests = frames.decode_batch(payload)
+                progress.mark(next(batches), len(requests))
+                for request in requests:
                     start(request.id, answer(request))
             elif kind is Kind.CANCEL:
                 for request_id in frames.decode_cancel(payload):
