@@ -1,4 +1,4 @@
-"""`python -m truss.cli`: the `truss` command where its script is not on the path."""
+"""`python -m truss.cli`: the command line of this interpreter, whatever is on the path."""
 
 import sys
 

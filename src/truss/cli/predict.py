@@ -20,7 +20,7 @@ from truss.cli.output import progress, reserved_stdout
     "--request-file",
     "file",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     help="A file with the request; - for stdin.",
 )
 @server_url
