@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_truss(tmp_path):
     """Write a Truss with the given model code and config text; returns its folder."""
 

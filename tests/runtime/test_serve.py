@@ -10,6 +10,7 @@ import threading
 
 import msgpack
 import numpy as np
+import psutil
 import pytest
 
 from truss.runtime.codecs import decode_msgpack, encode_msgpack
@@ -41,13 +42,13 @@ TRICKS = """
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def double(make_truss):
     with running_server(make_truss(DOUBLE)) as server:
         yield server
 
 
-@pytest.fixture()
+@pytest.fixture
 def tricks(make_truss):
     with running_server(make_truss(TRICKS)) as server:
         yield server
@@ -230,11 +231,8 @@ def test_no_worker_outlives_a_killed_front(tricks):
     worker = tricks.predict({}).json()["pid"]
     tricks.process.kill()
     tricks.process.wait()
-    for _ in range(500):
-        if not os.path.exists(f"/proc/{worker}") or "Z" in open(f"/proc/{worker}/stat").read().split()[2]:
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("the worker is still there")
+    psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=10)
+    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_model_that_cannot_load_says_why_on_readiness(make_truss):

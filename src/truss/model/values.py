@@ -80,21 +80,21 @@ def _walk(value: Any, path: str, depth: int) -> Any:
     return value
 
 
+_KEY_TEXTS = {True: "true", False: "false", None: "null"}
+
+
 def _key(key: Any, path: str) -> Any:
-    if isinstance(key, (str, int, float)) and not _is_foreign_scalar(key):
-        return key
+    """A key as JSON writes it; True, False and None become text as in Python's own `json`."""
     plain = key.item() if hasattr(key, "item") else key
-    if plain is None or isinstance(plain, (str, int, float, bool)):
+    if plain is None or isinstance(plain, bool):
+        return _KEY_TEXTS[plain]
+    if isinstance(plain, (str, int, float)):
         return plain
     if isinstance(plain, tuple):  # pandas writes multi-level column names as tuples
         return str(plain)
     raise AnswerEncodingError(
         f"a key of `{path or 'the answer'}` is a {_type_name(key)}; JSON keys are strings", hint=_HINT
     )
-
-
-def _is_foreign_scalar(value: Any) -> bool:
-    return type(value).__module__ not in ("builtins", "enum")
 
 
 def _type_name(value: Any) -> str:
