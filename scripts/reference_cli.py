@@ -14,19 +14,19 @@ INTRODUCTION = """\
 
 <!-- Written by scripts/reference_cli.py; `make docs` renews it. -->
 
-Wherever a command takes a Truss, `DIR` is its folder (the one with `config.yaml`), the current one by default.
-Results go to stdout, everything else to stderr. `truss COMMAND --help` prints what this page says.
+Wherever a command takes a Truss, `DIR` is its folder (the one with `config.yaml`); the current one by
+default. Results go to stdout, everything else to stderr. `truss COMMAND --help` prints what this page says.
 
 | exit code | meaning |
 |---|---|
 | 0 | it worked |
-| 1 | it ran and failed: a prediction raised, an answer differs, the server could not start, a check found a problem |
-| 2 | the call or its input is wrong: an unknown option, a folder that is no Truss, a broken config or request |
+| 1 | it ran and failed: a prediction raised, an answer differs, no server starts, a check finds problems |
+| 2 | the call or its input is wrong: unknown option, a folder that is no Truss, a broken config or request |
 | 70 | a defect in Truss; `TRUSS_DEBUG=1` prints the traceback to report |
 | 130 | interrupted |
 
 With `--json` a command prints one JSON document on stdout; when it fails, that is
-`{"error": {"type": ..., "message": ..., "where"?: ..., "hint"?: ...}}`, with the types of [errors](errors.md).
+`{"error": {"type": ..., "message": ..., "where"?: ..., "hint"?: ...}}`; the types are in [errors](errors.md).
 """
 
 

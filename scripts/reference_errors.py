@@ -16,7 +16,7 @@ INTRODUCTION = """\
 <!-- Written by scripts/reference_errors.py; `make docs` renews it. -->
 
 Every error that Truss raises on purpose derives from `truss.errors.TrussError` and carries `message` (what
-happened), `where` (file and line, config key, request id) and `hint` (what to do). Catch the class, not the text.
+happened), `where` (file and line, config key, request id) and `hint` (what to do).
 
 - From Python: `except truss.errors.PredictionError as error: error.hint`.
 - From the command line: `error: ...` and `hint: ...` on stderr, and the exit code below.
@@ -32,7 +32,8 @@ TABLE = """\
 
 def page() -> str:
     """The page's text."""
-    return "\n".join([INTRODUCTION, "## The tree\n", "```", *_tree(), "```\n", TABLE, *map(_row, _classes()), ""])
+    rows = [_row(kind) for kind in _classes()]
+    return "\n".join([INTRODUCTION, "## The tree\n", "```", *_tree(), "```\n", TABLE, *rows, ""])
 
 
 def _tree() -> Iterator[str]:
@@ -43,9 +44,7 @@ def _tree() -> Iterator[str]:
 
 def _classes() -> list[type[TrussError]]:
     return [
-        value
-        for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, TrussError)
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TrussError)
     ]
 
 
