@@ -8,6 +8,7 @@ import inspect
 import pickle
 import re
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -46,12 +47,12 @@ def test_there_is_one_root() -> None:
     assert [value for value in ours if not issubclass(value.__bases__[0], TrussError)] == [TrussError]
 
 
+def _is_exception(value: object) -> TypeGuard[type[BaseException]]:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
 def test_no_other_module_defines_an_exception() -> None:
-    known = set(CLASSES) | {
-        name
-        for name, value in vars(builtins).items()
-        if inspect.isclass(value) and issubclass(value, BaseException)
-    }
+    known = {*CLASSES, *(name for name, value in vars(builtins).items() if _is_exception(value))}
     elsewhere = [
         f"{path}:{node.lineno} class {node.name}"
         for path in SOURCE.rglob("*.py")

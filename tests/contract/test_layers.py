@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -234,6 +235,29 @@ def test_file_names_say_what_is_inside() -> None:
         if path.name.removeprefix("_").partition(".")[0] in BANNED_NAMES
     ]
     assert not found
+
+
+def test_the_table_here_is_the_table_of_the_overview() -> None:
+    text = (SOURCE.parents[1] / "docs" / "architecture" / "00-overview.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (.*?) \| .*\|$", text, re.MULTILINE)
+    drawn = {
+        room: {name for name in re.findall(r"\w+", may_import.partition(";")[0]) if name in MAY_IMPORT}
+        for room, may_import in rows
+        if room in MAY_IMPORT and not may_import.startswith("everything")
+    }
+    # `version` is a constant that any room may read.
+    assert drawn == {room: MAY_IMPORT[room] - {"version"} for room in drawn}
+    assert drawn.keys() >= {
+        "errors",
+        "config",
+        "frameworks",
+        "model",
+        "packaging",
+        "runtime",
+        "oci",
+        "build",
+        "deploy",
+    }
 
 
 def test_the_reader_of_imports_sees_every_kind(tmp_path: Path) -> None:
