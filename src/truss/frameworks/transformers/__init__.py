@@ -1,0 +1,1 @@
+"""Hugging Face transformers: pipelines, models with their tokenizers or processors, models alone."""

@@ -1,0 +1,69 @@
+"""Writes a text for each text with a Hugging Face encoder-decoder model (T5, BART, Marian, ...).
+
+A request is `{"inputs": ["a text", ...]}`; the answer is `{"predictions": [{"generated_text": "..."}, ...]}`,
+one entry per input, under the key that `answer_key` in the config's `model_metadata` names. An input may
+also be a mapping with `text` and any generation option: `{"text": "a text", "num_beams": 4}`.
+
+`prefix` there is put before each text, and `generation` holds options for every call of `model.generate`:
+edit them as you like. Weights and tokenizer come from the files beside this one; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+
+class Model:
+    """The model and its tokenizer, and what happens to a request before and after them."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._settings: dict[str, Any] = kwargs["config"]["model_metadata"]
+        self._folder = Path(kwargs["data_dir"]) / self._settings["model_binary_dir"]
+        self.model: Any = None
+        self.tokenizer: Any = None
+
+    def load(self) -> None:
+        """Read weights and tokenizer; called once, before the first request."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        # The weights keep the number format that they were saved in.
+        self.model = self._read(self._settings["model_class"], torch_dtype="auto").to(device)
+        self.tokenizer = self._read(self._settings["parts"]["tokenizer"])
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Change the request before the model sees it: add your own logic here."""
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer `{"inputs": texts}` with one entry per text."""
+        with torch.inference_mode():
+            return {"predictions": [self._answer(item) for item in request["inputs"]]}
+
+    def postprocess(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Change the answer before it is sent: add your own logic here."""
+        return answer
+
+    def _answer(self, item: Any) -> Any:
+        """One entry; a list of them when several sequences are asked for one text."""
+        options = dict(item) if isinstance(item, dict) else {"text": item}
+        if "text" not in options:
+            raise ValueError(f"an input needs the key `text`; this one has {sorted(options)}")
+        written = self._generate(options.pop("text"), {**self._settings["generation"], **options})
+        entries = [{self._settings["answer_key"]: text} for text in written]
+        return entries[0] if len(entries) == 1 else entries
+
+    def _generate(self, text: str, options: dict[str, Any]) -> list[str]:
+        # One text at a time: in a padded batch, near ties may be decided differently.
+        tokens = self.tokenizer(self._settings["prefix"] + text, return_tensors="pt").to(self.model.device)
+        tokens.pop("token_type_ids", None)  # some tokenizers make them; no encoder-decoder takes them
+        sequences = self.model.generate(**tokens, **options)
+        return list(self.tokenizer.batch_decode(sequences, skip_special_tokens=True))
+
+    def _read(self, kind: str, **options: Any) -> Any:
+        """The model or the tokenizer, by the name of its class in transformers."""
+        if self._settings["trust_remote_code"]:
+            options["trust_remote_code"] = True
+        return getattr(transformers, kind).from_pretrained(self._folder, local_files_only=True, **options)
