@@ -19,7 +19,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from math import isclose, isnan
 from pathlib import Path
 from typing import Any
@@ -218,14 +218,15 @@ def _packages(modules: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-def _packages_of(requirements: tuple[str, ...]) -> set[str]:
-    wanted = _normal_names(requirements)
-    installed = packages_distributions().items()
-    return {package for package, distributions in installed if _normal_names(distributions) & wanted}
+def _packages_of(requirements: Iterable[str]) -> set[str]:
+    """The top-level packages and modules that come with installed distributions."""
+    return {package for name in requirements for package in _top_level(distribution(name))}
 
 
-def _normal_names(names: tuple[str, ...] | list[str]) -> set[str]:
-    return {name.lower().replace("_", "-").replace(".", "-") for name in names}
+def _top_level(installed: Distribution) -> set[str]:
+    declared = (installed.read_text("top_level.txt") or "").split()
+    files = (path for path in installed.files or () if path.suffix in (".py", ".so"))
+    return {*declared, *(path.parts[0].partition(".")[0] for path in files)}
 
 
 def _plain(value: Any) -> Any:

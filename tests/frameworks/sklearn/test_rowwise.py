@@ -113,7 +113,7 @@ def _joined_agrees(kind: Any) -> bool | None:
             compute = getattr(model, "predict", None) or model.transform
             together = _dense(compute(iris.data[1:21:2]))
             one_by_one = [_dense(compute(iris.data[i : i + 1])) for i in range(1, 21, 2)]
-        except (TypeError, ValueError, AttributeError, ImportError):
+        except (TypeError, ValueError, AttributeError, ImportError, LookupError):
             return None
     if reason_against_joining(model) is not None:
         return True

@@ -130,10 +130,18 @@ def _check_fitted(model: Any) -> None:
     try:
         check_is_fitted(model)
     except NotFittedError:
+        if _learns_nothing(model):
+            return
         raise PackagingError(
             f"this {type(model).__name__} is not fitted, so it cannot answer requests",
             hint="fit first: `model.fit(X, y)`",
         ) from None
+
+
+def _learns_nothing(model: Any) -> bool:
+    """Whether there is nothing to fit; scikit-learn 1.6 and later look at this by themselves."""
+    tags = model._get_tags() if hasattr(model, "_get_tags") else {}  # noqa: SLF001 - public only since 1.6
+    return bool(tags.get("stateless"))
 
 
 def _has_named_features(model: Any) -> bool:
