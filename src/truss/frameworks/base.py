@@ -37,6 +37,8 @@ class Saved:
         pickle_files: Files below the data directory that hold plain pickle streams (cloudpickle's
             included), read for the same purpose.
         batching: Whether the runtime may join the rows of concurrent requests.
+        repeatable: Whether the same request is answered alike twice; false when answers are drawn at
+            random, so that comparing the packaged copy's answer with the live object's means nothing.
         notes: Lines worth telling the user, e.g. what was not kept.
     """
 
@@ -47,6 +49,7 @@ class Saved:
     pickled_objects: tuple[object, ...] = ()
     pickle_files: tuple[Path, ...] = ()
     batching: BatchingMode = "none"
+    repeatable: bool = True
     notes: tuple[str, ...] = ()
 
 

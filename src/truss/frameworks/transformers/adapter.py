@@ -41,6 +41,7 @@ class TransformersFramework:
             model_metadata=plan.settings,
             requirements=requirements(plan, folder),
             batching=plan.batching,
+            repeatable=plan.repeatable,
             notes=plan.notes,
         )
 

@@ -130,6 +130,8 @@ def _argument(pipe: Any, name: str, value: Any) -> dict[str, Any]:
         return {"targets": pipe.tokenizer.convert_ids_to_tokens(_plain(name, value))}
     if name == "tokenizer_params":
         return {"stride": value["stride"]}
+    if name == "eos_token_id":  # version 4 makes it of the stop sequence
+        return {"stop_sequence": pipe.tokenizer.decode(value)}
     if name == "stop_strings":
         return {"stop_sequence": value}
     if name == "top_k" and _is_return_all_scores(pipe):
