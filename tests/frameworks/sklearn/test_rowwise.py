@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import NMF
 from sklearn.dummy import DummyClassifier
@@ -16,13 +17,17 @@ from sklearn.ensemble import (
 )
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer importable
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.impute import IterativeImputer
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
 from sklearn.svm import SVC
 from sklearn.utils import all_estimators
 
@@ -133,6 +138,12 @@ def _dense(values: Any) -> Any:
         (IterativeImputer(sample_posterior=True), "IterativeImputer"),
         (make_pipeline(StandardScaler(), NMF(2)), "NMF"),
         (make_pipeline(FunctionTransformer(centre), Ridge()), "func"),
+        (make_pipeline(FunctionTransformer(np.cumsum), Ridge()), "func"),
+        (make_pipeline(FunctionTransformer(scale), Ridge()), "func"),
+        (
+            TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=lambda y: y / y.max()),
+            "inverse_func",
+        ),
         (make_pipeline(Centre(), Ridge()), "Centre"),
         (GridSearchCV(make_pipeline(Centre(), Ridge()), {}), "Centre"),
         (SVC(kernel=lambda one, other: one @ other.T), "kernel"),
@@ -156,6 +167,9 @@ def test_an_estimator_that_a_search_put_in_place_of_another_counts():
         DummyClassifier(),
         FunctionTransformer(np.log1p),
         FunctionTransformer(),
+        TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp),
+        KernelRidge(kernel=rbf_kernel),
+        GaussianProcessRegressor(RBF() + WhiteKernel()),
         TfidfVectorizer(tokenizer=split_words),
         KNeighborsClassifier(metric=lambda one, other: abs(one - other).max()),
         GridSearchCV(Ridge(), {}, scoring=lambda model, rows, y: 0.0),

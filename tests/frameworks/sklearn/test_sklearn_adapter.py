@@ -203,6 +203,11 @@ class TestInputs:
         with pytest.raises(ValueError, match=r"lack .*'width'.*null"):
             self.ask([{"length": 5.0, "width": 3.5}, {"length": 6.9}])
 
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_records_beside_lists_are_refused(self, order):
+        with pytest.raises(ValueError, match="lack"):
+            self.ask([{"length": 5.0, "width": 3.5}, [6.9, 2.8]][::order])
+
     def test_a_single_row_without_its_list_is_refused(self):
         with pytest.raises(ValueError, match="list of 2 values"):
             self.ask([5.0, 3.5])

@@ -83,7 +83,7 @@ def _frame(rows: Any, names: list[str]) -> Any:
 
     if isinstance(rows, pd.DataFrame):
         return rows
-    if len(rows) and isinstance(rows[0], dict):
+    if any(isinstance(row, dict) for row in rows):
         missing = {name for row in rows for name in names if name not in row}
         if missing:
             raise ValueError(f"records lack {sorted(missing)}; write null where a value is unknown")

@@ -25,6 +25,9 @@ def _always(_: object) -> bool:
     return True
 
 
+# Functions given as these are called with the whole table (or column).
+_WHOLE_TABLE_PARAMETERS = frozenset({"func", "inverse_func"})
+
 _EXCEPTIONS: MappingProxyType[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
     {
         "DummyClassifier": (
@@ -67,15 +70,16 @@ def _reason(estimator: Any) -> str | None:
     if applies is not None and applies(estimator):
         return f"{kind.__name__} {why}"
     for name, value in estimator.get_params(deep=False).items():
-        if name not in _PER_ITEM_PARAMETERS and _is_foreign_function(value):
+        if callable(value) and not _works_row_by_row(name, value):
             return f"the function given as `{name}` of {kind.__name__} may look at all rows together"
     return None
 
 
-def _is_foreign_function(value: object) -> bool:
-    """Whether `value` is a function that may do anything; NumPy's ufuncs work item by item."""
-    if not callable(value) or isinstance(value, type) or is_estimator(value):
-        return False
-    if type(value).__module__.partition(".")[0] in ("sklearn", "numpy"):  # kernels, distances; ufuncs
-        return False
-    return (getattr(value, "__module__", None) or "").partition(".")[0] != "sklearn"
+def _works_row_by_row(name: str, value: Any) -> bool:
+    """Whether a callable parameter treats each row, or each pair of rows, by itself."""
+    if name in _PER_ITEM_PARAMETERS or isinstance(value, type) or is_estimator(value):
+        return True
+    if name in _WHOLE_TABLE_PARAMETERS:
+        return type(value).__name__ == "ufunc"  # item by item
+    modules = (type(value).__module__, getattr(value, "__module__", None) or "")
+    return any(module.partition(".")[0] == "sklearn" for module in modules)  # its kernels and distances

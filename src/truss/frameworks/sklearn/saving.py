@@ -41,8 +41,10 @@ def write_estimator(model: object, path: Path) -> Written:
     try:
         with path.open("wb") as file:
             _joblib_pickler(file, references).dump(model)
-    # What pickle raises for code that cannot be imported depends on the kind of code and on the Python.
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except OSError:
+        raise
+    # What pickle raises depends on the part and on the Python; cloudpickle manages, or its error is told.
+    except Exception:  # noqa: BLE001
         _write_by_value(model, path)
         return Written(by_value=True)
     return Written(by_value=False, references=tuple(references))
