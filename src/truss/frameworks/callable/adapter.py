@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from truss.errors import PackagingError
 from truss.frameworks.advice import library_of
-from truss.frameworks.base import Saved, model_class_source
+from truss.frameworks.base import Framework, Saved, model_class_source
 from truss.frameworks.callable.saving import write_callable
 
 _SIGNATURE_HINT = (
@@ -121,3 +121,7 @@ def _by_value_note(name: str, version: str) -> str:
         f"{name} is saved with the code it uses from this session, as bytecode of Python {version}: "
         "the same Python version must serve it (a function in an importable module has no such tie)"
     )
+
+
+if TYPE_CHECKING:
+    _fits: Framework = CallableFramework()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from truss.errors import PackagingError
-from truss.frameworks.base import Saved, model_class_source
+from truss.frameworks.base import Framework, Saved, model_class_source
 from truss.frameworks.sklearn.detect import is_estimator
 from truss.frameworks.sklearn.rowwise import reason_against_joining
 from truss.frameworks.sklearn.saving import write_estimator
@@ -163,3 +163,7 @@ def _by_value_note(version: str) -> str:
         f"code defined in this session is saved with the model, as bytecode of Python {version}: "
         "the same Python version must serve it (code in an importable module has no such tie)"
     )
+
+
+if TYPE_CHECKING:
+    _fits: Framework = SklearnFramework()
