@@ -65,7 +65,8 @@ def is_null(node: Any) -> bool:
 
 def pairs(node: Any) -> list[tuple[Any, Any]]:
     """The (key node, value node) pairs of a mapping; what `<<` brings comes first, so that it yields."""
-    own, merged = [], []
+    own: list[tuple[Any, Any]] = []
+    merged: list[tuple[Any, Any]] = []
     for key, value in node.value:
         if key.tag == "tag:yaml.org,2002:merge" or key.value == "<<":
             for source in value.value if is_sequence(value) else [value]:

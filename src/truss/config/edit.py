@@ -112,7 +112,7 @@ def set_in(content: str, parts: tuple[str, ...], value: Any) -> str:
     nested = _nest(place.rest, value)
     if place.pair is not None:
         return _replace_value(content, place.mapping, place.pair, nested)
-    return _insert(content, root, place.mapping, nested)
+    return _insert(content, place.mapping, nested)
 
 
 def append_in(content: str, parts: tuple[str, ...], value: Any) -> str:
@@ -189,7 +189,7 @@ def _comment_after(content: str, colon: int) -> str:
     return found[0] if found else ""
 
 
-def _insert(content: str, root: Any, mapping: Any, nested: Mapping[str, Any]) -> str:
+def _insert(content: str, mapping: Any, nested: Mapping[str, Any]) -> str:
     if mapping.flow_style:
         return _insert_in_flow(content, mapping, render.flow(nested)[1:-1])
     key, value = mapping.value[-1]

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 ACCELERATORS = (
-    "T4", "L4", "A10G", "V100", "A100", "A100_40GB", "H100", "H100_40GB", "H200", "B200", "B300", "GB300", "L40S",
-    "RTX_PRO_6000",
+    "T4", "L4", "A10G", "V100", "A100", "A100_40GB", "H100", "H100_40GB", "H200", "B200", "B300", "GB300",
+    "L40S", "RTX_PRO_6000",
 )  # fmt: skip
 
 _CPU = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)m?$"
@@ -464,7 +464,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: not a size.
     """
-    number = text.rstrip("kMGTPEi")
+    number = text.rstrip("kKMGTPEi")
     unit = text[len(number) :]
     if unit not in _UNITS:
         raise ValueError(f"{text!r} is not a size")
