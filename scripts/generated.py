@@ -8,8 +8,8 @@ from pathlib import Path
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
 
-def publish(name: str, text: str) -> None:
-    """Write `docs/reference/NAME`; with `--check`, exit with 1 instead if that would change it."""
+def publish(name: str | Path, text: str) -> None:
+    """Write `docs/reference/NAME`, or another path given whole; with `--check`, exit with 1 instead if that would change it."""
     page = REFERENCE / name
     if page.is_file() and page.read_text(encoding="utf-8") == text:
         return
