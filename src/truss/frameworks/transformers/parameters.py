@@ -8,6 +8,9 @@ two are compared: what cannot be recovered is an error, not a silent change of t
 from __future__ import annotations
 
 import enum
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from truss.errors import PackagingError
@@ -88,7 +91,8 @@ def _rebuilt(pipe: Any, parameters: dict[str, Any]) -> Any:
     spread_out = getattr(pipe.model, "hf_device_map", None) is not None
     device = {} if spread_out else {"device": pipe.device}
     try:
-        rebuilt = type(pipe)(model=pipe.model, task=pipe.task, **parts_of(pipe), **device, **parameters)
+        with _quietly():
+            rebuilt = type(pipe)(model=pipe.model, task=pipe.task, **parts_of(pipe), **device, **parameters)
     except Exception as error:
         raise PackagingError(
             f"this {type(pipe).__name__} cannot be built again from its parts: {error}",
@@ -96,6 +100,21 @@ def _rebuilt(pipe: Any, parameters: dict[str, Any]) -> Any:
         ) from error
     restore_prefix(pipe)
     return rebuilt
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what transformers says about new pipelines from the user, who made only one."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _generation_parameters(pipe: Any, bare: Any) -> dict[str, Any]:
