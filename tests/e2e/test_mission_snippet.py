@@ -20,6 +20,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+# One group with the other user of the second environment, so that it is made once.
+pytestmark = pytest.mark.xdist_group("transformers4")
+
 MAKE_T5 = """
 import sys
 import torch

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.xdist_group("transformers4")
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.skipif(version("transformers").startswith("4."), reason="this is the run with transformers 4")
