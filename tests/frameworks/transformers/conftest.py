@@ -25,11 +25,12 @@ ANSWER_SAVED = Path(__file__).with_name("answer_saved.py")
 
 def tokenizer(*, bos: str = "[CLS]", eos: str = "[SEP]", encoder: bool = True) -> Any:
     """A word-level tokenizer over `WORDS`, with the special tokens of an encoder or only an end token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     vocabulary = {word: number for number, word in enumerate([*SPECIAL, *sorted(set(WORDS))])}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.decoder = decoders.WordPiece()
     template = f"{bos} $A {eos}" if encoder else f"$A {eos}"
     pair = f"{bos} $A {eos} $B:1 {eos}:1" if encoder else f"$A {eos} $B {eos}"
     words.post_processor = processors.TemplateProcessing(

@@ -69,7 +69,7 @@ def classifier_without_padding(tiny: Tiny, folder: Path) -> Built:
 
 
 def half_precision(tiny: Tiny, folder: Path) -> Built:
-    model = tiny.bert("BertForSequenceClassification").to(torch.bfloat16)
+    model = tiny.bert("BertForSequenceClassification").to(torch.float16)
     return (model, tiny.tokenizer()), TEXT_REQUEST
 
 

@@ -32,7 +32,7 @@ class Model:
     def load(self) -> None:
         """Read weights and tokenizer; called once, before the first request."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        # The weights keep the number format that they were saved in.
+        # Weights keep the number format they were saved in; all versions know this name of the option.
         self.model = self._read(self._settings["model_class"], torch_dtype="auto").to(device)
         self.tokenizer = self._read(self._settings["parts"]["tokenizer"])
 

@@ -37,7 +37,7 @@ class Model:
         """Read weights and tokenizer, and build the pipeline; called once, before the first request."""
         self.pipeline = self._pipeline_class()(
             task=self._settings["task"],
-            # The weights keep the number format that they were saved in.
+            # Weights keep the number format they were saved in; all versions know this name of the option.
             model=self._read(self._settings["model_class"], torch_dtype="auto"),
             **{name: self._read(kind) for name, kind in self._settings["parts"].items()},
             **self._settings["parameters"],

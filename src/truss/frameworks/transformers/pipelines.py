@@ -97,7 +97,8 @@ def _class_reference(pipe: Any) -> str:
 
 def _samples(pipe: Any) -> bool:
     """Whether the pipeline draws its answers at random, asked from the strongest setting to the weakest."""
-    if not getattr(pipe, "_pipeline_calls_generate", False) or not pipe.model.can_generate():
+    # The older releases of version 4 do not say of a pipeline that it generates, only of a model that it can.
+    if not getattr(pipe, "_pipeline_calls_generate", True) or not pipe.model.can_generate():
         return False
     settings = [forward_parameters(pipe)]
     if getattr(pipe, "generation_config", None) is not None:
