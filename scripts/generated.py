@@ -9,7 +9,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
 
 def publish(name: str | Path, text: str) -> None:
-    """Write `docs/reference/NAME`, or another path given whole; with `--check`, exit with 1 instead if that would change it."""
+    """Write `docs/reference/NAME`, or another path given whole; with `--check`, exit with 1 if it differs."""
     page = REFERENCE / name
     if page.is_file() and page.read_text(encoding="utf-8") == text:
         return

@@ -23,6 +23,7 @@ def test_it_writes_when_asked_to(truss, make_truss):
     assert ran.code == 0
     assert ran.out.strip().endswith("README.md")
     assert (folder / "README.md").read_text() == printed
+    assert [path.name for path in folder.glob(".*")] == []
 
 
 def test_it_runs_nothing_of_the_truss(truss, make_truss):

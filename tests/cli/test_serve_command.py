@@ -65,11 +65,13 @@ def test_a_folder_without_config(truss, tmp_path):
     ("model", "said"),
     [("class Model: ...", "no method `predict`"), ("class Model:\n    def predict(self)\n", "syntax error")],
 )
-def test_a_broken_model_class_is_explained_while_the_server_stays(make_truss, model, said):
-    with running_server(make_truss(model), ready=False) as server:
-        server.wait_until(lambda: said in "".join(server.log), f"does not say '{said}'")
-        assert server.request("GET", "/readyz").status == 503
-        assert server.process.poll() is None
+def test_a_broken_model_class_is_explained_and_ends_it(truss, make_truss, model, said):
+    ran = truss("serve", make_truss(model), "--port", "0")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "model.py" in ran.err
+    assert "\nhint: " in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_the_front_imports_neither_packaging_nor_handle(make_truss):
@@ -84,7 +86,7 @@ def test_the_front_imports_neither_packaging_nor_handle(make_truss):
     too_late = threading.Timer(60, process.kill)
     too_late.start()
     for line in process.stderr:
-        if "listening on" in line:
+        if "serving on" in line:
             process.terminate()
     too_late.cancel()
     loaded = process.communicate()[0].split()

@@ -62,7 +62,7 @@ THIRD_PARTY_INSIDE: dict[str, frozenset[str]] = {
     "frameworks": frozenset({"cloudpickle"}),
     "model": frozenset({"numpy"}),
     "runtime": frozenset({"numpy"}),
-    "packaging": frozenset({"numpy", "packaging"}),
+    "packaging": frozenset({"cloudpickle", "numpy", "packaging", "rich"}),
     "cli": frozenset({"rich"}),
 }
 

@@ -10,7 +10,7 @@ import click
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 """Existence is not checked here: the rooms below say what is missing, and better."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from truss.config import TrussConfig, read_config
+from truss.config import CONFIG_FILE, TrussConfig, read_config, unknown_keys
 from truss.errors import ConfigError, ConfigProblem, ExamplesError, ModelDefinitionError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -54,6 +54,7 @@ def check(truss_dir: Path) -> tuple[Finding, ...]:
     except ConfigError as error:
         return tuple(_config_problem(error.file, problem) for problem in error.problems)
     return (
+        *_unknown_keys(truss_dir, config),
         *_folders(truss_dir, config),
         *_unfetched_files(truss_dir, config),
         *_model_class(truss_dir, config),
@@ -71,6 +72,13 @@ def _config_problem(file: str, problem: ConfigProblem) -> Finding:
         problem.line,
         problem.key,
     )
+
+
+def _unknown_keys(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:
+    """Kept through every edit, and perhaps read by the model class; more often a typing mistake."""
+    for key, resembling in unknown_keys(config):
+        hint = f"did you mean `{resembling}`?" if resembling else "fine if the model class reads it"
+        yield Finding("warning", str(truss_dir / CONFIG_FILE), "Truss reads no such key", hint, key=key)
 
 
 def _folders(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:

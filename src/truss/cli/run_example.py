@@ -122,13 +122,12 @@ def _asking(truss_dir: Path, url: str | None) -> Iterator[_Ask]:
 
 
 def _run(example: Example, ask: _Ask) -> Outcome:
-    from truss.model.compare import difference
     from truss.model.examples import MISSING
 
     answer = ask(example.input)
     if example.expected is MISSING:
         return Outcome(example.name, answer, matches=None)
-    found = difference(example.expected, answer)
+    found = example.difference(answer)
     return Outcome(example.name, answer, matches=found is None, difference=found)
 
 

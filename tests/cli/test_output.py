@@ -1,0 +1,50 @@
+"""When a line about progress is worth it. Which stream gets what: test_predict.py."""
+
+import io
+import sys
+import threading
+
+import pytest
+
+from truss.cli import output
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, and when something was drawn on it."""
+
+    def __init__(self, watched=True):
+        super().__init__()
+        self.watched = watched
+        self.drawn = threading.Event()
+
+    def isatty(self):
+        return self.watched
+
+    def write(self, text):
+        written = super().write(text)
+        if "Loading the model" in self.getvalue():
+            self.drawn.set()
+        return written
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_long_work_is_shown_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "PATIENCE", 0)
+    with output.progress("Loading the model"):
+        assert terminal.drawn.wait(60)
+
+
+@pytest.mark.parametrize(("watched", "patience"), [(True, 60), (False, 0)])
+def test_short_work_is_not_and_nothing_is_where_nobody_watches(monkeypatch, watched, patience):
+    terminal = Terminal(watched)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "PATIENCE", patience)
+    with output.progress("Loading the model"):
+        pass
+    assert terminal.getvalue() == ""
