@@ -1,1 +1,52 @@
-"""Truss: any trained model, packaged from a notebook, served fast, deployed to any cloud."""
+"""Truss: any trained model, packaged from a notebook, served fast, deployed to any cloud.
+
+The names here are loaded at their first use, so that `import truss` costs nothing and loads no
+third-party module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from truss.version import __version__
+
+if TYPE_CHECKING:
+    from truss import errors
+    from truss.handle import TrussHandle, create, from_directory, init, load, mk_truss
+    from truss.model.examples import Example
+
+__all__ = [
+    "Example",
+    "TrussHandle",
+    "__version__",
+    "create",
+    "errors",
+    "from_directory",
+    "init",
+    "load",
+    "mk_truss",
+]
+
+_HOMES = {
+    "Example": "truss.model.examples",
+    "TrussHandle": "truss.handle",
+    "create": "truss.handle",
+    "from_directory": "truss.handle",
+    "init": "truss.handle",
+    "load": "truss.handle",
+    "mk_truss": "truss.handle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "errors":
+        return import_module("truss.errors")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'truss' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import click
-
-PATIENCE = 1.0
-"""Seconds before work that is still going on is worth a line."""
 
 
 def result(text: str) -> None:
@@ -45,26 +41,8 @@ def reserved_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-@contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Show on a terminal that something is going on, once it takes longer than `PATIENCE`."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    done = threading.Event()
-    shown = threading.Thread(target=_show, args=(what, done), daemon=True)
-    shown.start()
-    try:
-        yield
-    finally:
-        done.set()
-        shown.join()
+def progress(what: str) -> AbstractContextManager[None]:
+    """Show on a terminal that something is going on, once it takes longer than a second."""
+    from truss.packaging.progress import progress as shown
 
-
-def _show(what: str, done: threading.Event) -> None:
-    if done.wait(PATIENCE):
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        done.wait()
+    return shown(what)

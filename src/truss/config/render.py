@@ -27,7 +27,11 @@ def scalar(value: Any) -> str:
     if isinstance(value, float):
         if math.isnan(value):
             return ".nan"
-        return repr(float(value)) if math.isfinite(value) else (".inf" if value > 0 else "-.inf")
+        if math.isinf(value):
+            return ".inf" if value > 0 else "-.inf"
+        mantissa, exponent, power = repr(float(value)).partition("e")
+        # Readers of YAML 1.1 take 1e-05 for text; with a point it is a number to all.
+        return f"{mantissa}{'.0' if exponent and '.' not in mantissa else ''}{exponent}{power}"
     return text(str(value))
 
 

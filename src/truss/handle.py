@@ -1,0 +1,382 @@
+"""The object a notebook holds: a Truss folder, asked and edited from Python.
+
+Every method is a few lines that delegate; the names are those of the original's 2022 interface.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from truss.config import append_value, remove_value, set_value
+from truss.errors import ExamplesError, InvalidInputError
+from truss.model import Fingerprint, LoadedModel, fingerprint, load_model
+from truss.model.examples import Example, write_examples
+from truss.packaging import create_truss, init_truss, layout, readme
+from truss.packaging.create import read_requirements
+from truss.packaging.golden import mismatches
+from truss.packaging.progress import progress
+from truss.spec import TrussSpec
+
+PathText = str | PathLike[str]
+
+
+def create(
+    model: object,
+    target_directory: PathText | None = None,
+    data_files: Sequence[PathText] | None = None,
+    requirements_file: PathText | None = None,
+    bundled_packages: Sequence[PathText] | None = None,
+    *,
+    name: str | None = None,
+    examples: Any = None,
+    overwrite: bool = False,
+    check: bool = True,
+) -> TrussHandle:
+    """Package a trained model as a Truss: a folder that serves the same everywhere.
+
+    Args:
+        model: A trained object: a scikit-learn estimator, a transformers pipeline, model or
+            `(model, tokenizer)` pair, a function, or what an installed framework adapter recognises.
+        target_directory: The folder to make; default: a new one below `~/.truss/models`.
+        data_files: Paths or globs of further files, copied into `data/`.
+        requirements_file: Requirements to write instead of the captured ones.
+        bundled_packages: Paths or globs of Python packages, copied into `packages/`.
+        name: The model's name.
+        examples: A request such as `{"inputs": [...]}`, the rows of one, or a list of requests or
+            `Example`s. Each is answered by the live object and by the packaged copy, and stored with
+            the answer.
+        overwrite: Replace a Truss that is in the target directory.
+        check: Whether to compare those answers.
+
+    Returns:
+        A handle on the new folder.
+
+    Raises:
+        UnsupportedObjectError: no framework recognises the object.
+        TargetDirectoryError: the folder is in use or cannot be written.
+        GoldenMismatchError: the packaged copy answers differently from the live object.
+        PackagingError: something of the object cannot be saved, or a given path does not exist.
+        MissingExtraError: a package that saving needs is not installed.
+
+    Nothing is left behind when it raises.
+    """
+    folder = create_truss(
+        model,
+        target_directory,
+        name=name,
+        examples=examples,
+        data_files=data_files,
+        requirements_file=requirements_file,
+        bundled_packages=bundled_packages,
+        overwrite=overwrite,
+        check=check,
+    )
+    return TrussHandle(folder)
+
+
+mk_truss = create
+
+
+def init(
+    target_directory: PathText,
+    data_files: Sequence[PathText] | None = None,
+    requirements_file: PathText | None = None,
+    bundled_packages: Sequence[PathText] | None = None,
+    *,
+    name: str | None = None,
+) -> TrussHandle:
+    """Make a Truss with a model class to fill in.
+
+    Args:
+        target_directory: The folder to make.
+        data_files: Paths or globs of files, copied into `data/`.
+        requirements_file: A requirements file whose lines go into the config.
+        bundled_packages: Paths or globs of Python packages, copied into `packages/`.
+        name: The model's name.
+
+    Raises:
+        TargetDirectoryError: the folder is not empty or cannot be written.
+        PackagingError: a given path does not exist.
+    """
+    folder = init_truss(
+        target_directory,
+        name=name,
+        data_files=data_files,
+        requirements_file=requirements_file,
+        bundled_packages=bundled_packages,
+    )
+    return TrussHandle(folder)
+
+
+def load(truss_directory: PathText) -> TrussHandle:
+    """A handle on an existing Truss.
+
+    Raises:
+        NotATrussError, ConfigError: the folder or its config is not right.
+    """
+    return TrussHandle(truss_directory)
+
+
+from_directory = load
+
+
+class TrussHandle:
+    """A Truss folder.
+
+    Args:
+        truss_dir: The folder.
+
+    Raises:
+        NotATrussError, ConfigError: the folder or its config is not right.
+    """
+
+    def __init__(self, truss_dir: PathText) -> None:
+        self._truss_dir = Path(truss_dir).expanduser().absolute()
+        self._loaded: LoadedModel | None = None
+        self._loaded_from: Fingerprint | None = None
+        TrussSpec.read(self._truss_dir)
+
+    @property
+    def truss_dir(self) -> Path:
+        """The folder."""
+        return self._truss_dir
+
+    @property
+    def spec(self) -> TrussSpec:
+        """What the Truss says of itself, as its files have it now."""
+        return TrussSpec.read(self._truss_dir)
+
+    # --- asking ---
+
+    def predict(self, request: Any) -> Any:
+        """Answer a request in this process, with the steps that a server would run.
+
+        The model stays loaded between calls; it is loaded again when the folder's code, config or data
+        changed.
+
+        Args:
+            request: What a client would send, e.g. `{"inputs": [...]}`.
+
+        Returns:
+            What the model returned (NumPy arrays stay NumPy arrays).
+
+        Raises:
+            InvalidInputError, PredictionError: the request is wrong, or a step raised.
+            ModelDefinitionError, ModelLoadError: the model cannot be loaded.
+        """
+        return self._model().predict(request)
+
+    server_predict = predict
+
+    def _model(self) -> LoadedModel:
+        spec = self.spec
+        current = fingerprint(self._truss_dir, spec.config)
+        if self._loaded is None or current != self._loaded_from:
+            self._unload()
+            with progress(f"Loading {self._truss_dir.name}"):
+                self._loaded = load_model(self._truss_dir, spec.config)
+            self._loaded_from = current
+        return self._loaded
+
+    def _unload(self) -> None:
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    # --- examples ---
+
+    def examples(self) -> list[Example]:
+        """The examples."""
+        return self.spec.examples
+
+    def example(self, name_or_index: str | int) -> Example:
+        """One example, by name or position.
+
+        Raises:
+            ExamplesError: there is none.
+        """
+        examples = self.examples()
+        if isinstance(name_or_index, int):
+            if -len(examples) <= name_or_index < len(examples):
+                return examples[name_or_index]
+            raise ExamplesError(
+                f"there is no example {name_or_index}", hint=f"there are {len(examples)}, counted from 0"
+            )
+        for example in examples:
+            if example.name == name_or_index:
+                return example
+        names = ", ".join(example.name for example in examples) or "none"
+        raise ExamplesError(f"there is no example '{name_or_index}'", hint=f"there are: {names}")
+
+    def add_example(self, name: str, input: Any, expected: Any = None) -> None:  # noqa: A002  # the 2022 name
+        """Add an example, replacing the one of that name.
+
+        Args:
+            name: Its name.
+            input: The request.
+            expected: The answer it should get; default: whatever the model answers now.
+        """
+        answer = self.predict(input) if expected is None else expected
+        others = [example for example in self.examples() if example.name != name]
+        self.update_examples([*others, Example(name, input, answer)])
+
+    def update_examples(self, examples: Sequence[Example]) -> None:
+        """Replace all examples."""
+        write_examples(self._truss_dir, self.spec.config, examples)
+
+    def check_examples(self) -> dict[str, str]:
+        """Replay the examples that have an expected answer.
+
+        Returns:
+            For each example that got another answer, its name and what differs; empty when all is well.
+        """
+        return mismatches(self.examples(), self.predict)
+
+    # --- edits of the config ---
+
+    def add_python_requirement(self, requirement: str) -> None:
+        """Add a line to the requirements."""
+        append_value(self._truss_dir, "requirements", requirement)
+
+    def remove_python_requirement(self, requirement: str) -> None:
+        """Remove a line from the requirements."""
+        self.update_requirements([line for line in self.spec.config.requirements if line != requirement])
+
+    def update_requirements(self, requirements: Sequence[str]) -> None:
+        """Replace the requirements."""
+        set_value(self._truss_dir, "requirements", list(requirements))
+
+    def update_requirements_from_file(self, requirements_file: PathText) -> None:
+        """Replace the requirements by the lines of a file; comments and blank lines are left out."""
+        self.update_requirements(read_requirements(requirements_file))
+
+    def add_system_package(self, package: str) -> None:
+        """Add a Debian package."""
+        append_value(self._truss_dir, "system_packages", package)
+
+    def remove_system_package(self, package: str) -> None:
+        """Remove a Debian package."""
+        kept = [name for name in self.spec.config.system_packages if name != package]
+        set_value(self._truss_dir, "system_packages", kept)
+
+    def add_environment_variable(self, name: str, value: str) -> None:
+        """Set an environment variable of the model.
+
+        Raises:
+            InvalidInputError: the value is empty.
+        """
+        if not value:
+            raise InvalidInputError(
+                f"the environment variable '{name}' would be empty",
+                hint=f"give a value, or call remove_environment_variable('{name}')",
+            )
+        set_value(self._truss_dir, ("environment_variables", name), str(value))
+
+    def remove_environment_variable(self, name: str) -> None:
+        """Remove an environment variable."""
+        remove_value(self._truss_dir, ("environment_variables", name))
+
+    def add_secret(self, secret_name: str, default_secret_value: str | None = "") -> None:
+        """Declare a secret, with a default that is safe to commit."""
+        set_value(self._truss_dir, ("secrets", secret_name), default_secret_value)
+
+    def add_external_data_item(
+        self, url: str, local_data_path: str, backend: str = "http_public", name: str | None = None
+    ) -> None:
+        """Add a file to download into the data directory."""
+        item = {"url": url, "local_data_path": local_data_path, "backend": backend, "name": name}
+        append_value(
+            self._truss_dir, "external_data", {key: value for key, value in item.items() if value is not None}
+        )
+
+    def remove_all_external_data(self) -> None:
+        """Remove all files to download."""
+        remove_value(self._truss_dir, "external_data")
+
+    def add_external_package(self, path: PathText) -> None:
+        """Add a folder outside the Truss to import packages from."""
+        append_value(self._truss_dir, "external_package_dirs", str(path))
+
+    def clear_external_packages(self) -> None:
+        """Remove all folders outside the Truss."""
+        set_value(self._truss_dir, "external_package_dirs", [])
+
+    def enable_gpu(self) -> None:
+        """Ask for a GPU."""
+        set_value(self._truss_dir, "resources.use_gpu", True)
+
+    def update_description(self, description: str) -> None:
+        """Say what the model does."""
+        set_value(self._truss_dir, "description", description)
+
+    def update_python_version(self, python_version: str) -> None:
+        """Set the Python version, e.g. `py311` or `3.11`."""
+        set_value(self._truss_dir, "python_version", python_version)
+
+    def set_base_image(self, image: str, python_executable_path: str = "") -> None:
+        """Set the image to build on."""
+        set_value(
+            self._truss_dir, "base_image", {"image": image, "python_executable_path": python_executable_path}
+        )
+
+    def live_reload(self, enable: bool = True) -> None:
+        """Say whether a running container takes over code edits."""
+        set_value(self._truss_dir, "live_reload", enable)
+
+    # --- edits of the contents ---
+
+    def add_data(self, file_dir_or_glob: PathText) -> None:
+        """Copy files or folders into the data directory; a folder keeps its name."""
+        layout.copy_into(layout.matching(file_dir_or_glob, "data file"), self.spec.data_dir)
+
+    def add_bundled_package(self, file_dir_or_glob: PathText) -> None:
+        """Copy Python modules or packages into the packages directory."""
+        layout.copy_into(layout.matching(file_dir_or_glob, "package"), self.spec.bundled_packages_dir)
+
+    def generate_readme(self) -> str:
+        """The text of a README with the commands that run this Truss."""
+        return readme(self._truss_dir.name, self.spec.config, self.examples())
+
+    # --- how it shows ---
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        width = max(map(len, facts))
+        lines = [f"  {name:<{width}}  {value}" for name, value in facts.items()]
+        return "\n".join(["Truss", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'><code>{html.escape(value)}</code></td></tr>"
+            for name, value in self._facts().items()
+        )
+        return f"<b>Truss</b><table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        spec = self.spec
+        examples = spec.examples
+        facts = {
+            "name": spec.config.model_name or "",
+            "model": f"{spec.config.model_framework} ({spec.config.model_type})",
+            "folder": str(self._truss_dir),
+            "size": _readable(layout.size_of(self._truss_dir)),
+            "requirements": ", ".join(spec.requirements) or "none",
+            "examples": ", ".join(example.name for example in examples),
+            "ask it": f"predict(example({examples[0].name!r}).input)" if examples else "predict(...)",
+            "serve it": f"truss serve {self._truss_dir}",
+        }
+        return {name: value for name, value in facts.items() if value}
+
+
+def _readable(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("the loop returns")
