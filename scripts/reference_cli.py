@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -45,7 +46,7 @@ def _section(name: str, parent: click.Context) -> str:
 
 
 def _description(command: click.Command) -> Iterator[str]:
-    for paragraph in (command.help or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         if paragraph.startswith("\b"):
             yield "".join(f"    {line}\n" for line in paragraph.splitlines()[1:])
         else:

@@ -21,12 +21,13 @@ INTRODUCTION = """\
 
 <!-- Written by scripts/reference_config.py; `make docs` renews it. -->
 
-Every key is optional; an empty file is valid. Keys that are not listed here are kept and handed to the model as
-part of its `config`, never dropped. Sizes are numbers of bytes, or numbers with `k M G T P E Ki Mi Gi Ti Pi Ei`.
+Every key is optional; an empty file is valid. Keys that are not listed here are kept and handed to the model
+as part of its `config`, never dropped. Sizes are numbers of bytes, or numbers with
+`k M G T P E Ki Mi Gi Ti Pi Ei`.
 
 Editors complete and check the file with the schema that ships in the package:
-`python -c "import truss.config as c; print(c.__path__[0] + '/config.schema.json')"` prints where it is. In VS Code's
-YAML extension, set `yaml.schemas` to map that path to `config.yaml`.
+`python -c "import truss.config as c; print(c.__path__[0] + '/config.schema.json')"` prints where it is. In
+VS Code's YAML extension, set `yaml.schemas` to map that path to `config.yaml`.
 """
 
 
@@ -51,7 +52,8 @@ def _section(title: str, kind: type[Section], path: str) -> Iterator[str]:
     yield ""
     for name, below in inner:
         is_list = get_origin(unwrap(_without_null(field_types(kind)[name.rpartition(".")[2]]))[0]) is list
-        yield from _section(f"`{name}`" + (", each entry" if is_list else ""), below, "" if is_list else f"{name}.")
+        title = f"`{name}`, each entry" if is_list else f"`{name}`"
+        yield from _section(title, below, "" if is_list else f"{name}.")
 
 
 def section_of(hint: Any) -> type[Section] | None:

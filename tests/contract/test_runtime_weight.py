@@ -91,5 +91,11 @@ def test_help_loads_what_it_prints() -> None:
         "    assert main(['--help']) == 0"
     )
     ours = {name for name in loaded if name.partition(".")[0] == "truss"}
-    assert ours == {"truss", "truss.cli", "truss.cli.group", "truss.cli.failure", "truss.errors"}
+    assert ours - {"truss.version"} == {
+        "truss",
+        "truss.cli",
+        "truss.cli.group",
+        "truss.cli.failure",
+        "truss.errors",
+    }
     assert _distributions(loaded) == {"click"}
