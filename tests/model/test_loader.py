@@ -66,8 +66,8 @@ def test_a_wrong_class_is_told_what_where_and_how(write, code, where, message):
 
 
 def test_a_missing_file_and_a_missing_package_say_what_to_do(write):
+    folder = write({})
     with pytest.raises(ModelDefinitionError, match="no model class file"):
-        folder = write({})
         check_model(folder, read_config(folder))
     folder = write(
         {"model/model.py": "import nothing_of_this_name\n", "config.yaml": "requirements: [abc==1]\n"}
@@ -79,7 +79,8 @@ def test_a_missing_file_and_a_missing_package_say_what_to_do(write):
 
 @pytest.mark.parametrize("method", ["__init__", "load"])
 def test_what_raises_while_loading_is_located(write, load, method):
-    code = f"class Model:\n    def {method}(self):\n        raise OSError('no file')\n    def predict(self, request): ...\n"
+    raising = f"    def {method}(self):\n        raise OSError('no file')\n"
+    code = f"class Model:\n{raising}    def predict(self, request): ...\n"
     with pytest.raises(ModelLoadError) as caught:
         load(write({"model/model.py": code}))
     assert "OSError: no file" in caught.value.message

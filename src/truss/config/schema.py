@@ -147,8 +147,8 @@ class Batching(Section, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["none", "rows", "requests"],
         Meta(
-            description="`rows` joins the inputs of concurrent requests and splits the answer; `requests` gives "
-            "them to the model's `predict_batch` as a list; `none` runs them one by one."
+            description="`rows` joins the inputs of concurrent requests and splits the answer; `requests` "
+            "gives them to the model's `predict_batch` as a list; `none` runs them one by one."
         ),
     ] = "none"
     max_rows: Annotated[int, Meta(ge=1, description="Most rows in one run of the model.")] = 1024
@@ -380,9 +380,7 @@ class TrussConfig(Section, frozen=True, kw_only=True):
     description: Annotated[str | None, Meta(description="What the model does.")] = None
     model_framework: Annotated[
         str,
-        Meta(
-            description="What the model was made with: `sklearn`, `huggingface_transformer`, ..., or `custom`."
-        ),
+        Meta(description="What the model was made with: `sklearn`, `huggingface_transformer`, or `custom`."),
     ] = "custom"
     model_type: Annotated[str, Meta(description="Subtype of that, e.g. the task of a pipeline.")] = "Model"
     model_metadata: Annotated[dict[str, Any], Meta(description="Free; the model class may read it.")] = {}

@@ -13,6 +13,7 @@ from truss.frameworks.base import Framework
 from truss.model import load_model, to_plain
 from truss.model.compare import TOLERANCES, difference, tolerance_of
 from truss.model.examples import Example
+from truss.model.steps import with_both_names
 
 
 def as_examples(given: Any) -> list[Example]:
@@ -66,7 +67,7 @@ def recorded(
 
 def _proven(example: Example, framework: Framework, model: object, predict: Any) -> Example:
     request = to_plain(example.input)
-    live = framework.answer(model, copy.deepcopy(request))
+    live = framework.answer(model, with_both_names(copy.deepcopy(request)))
     found = difference(live, predict(copy.deepcopy(request)), example.tolerance)
     if found is not None:
         raise GoldenMismatchError(

@@ -10,9 +10,9 @@ from truss.config import TrussConfig
 from truss.model.examples import MISSING, Example
 
 _CHANGE = """\
-`model/model.py` is plain Python: put what turns a client's request into the model's input into `preprocess`, and what
-turns the model's output into the answer into `postprocess`. `config.yaml` says what the model needs. `truss validate`
-checks both."""
+`model/model.py` is plain Python: put what turns a client's request into the model's input into `preprocess`,
+and what turns the model's output into the answer into `postprocess`. `config.yaml` says what the model needs.
+`truss validate` checks both."""
 
 
 def readme(name: str, config: TrussConfig, examples: Sequence[Example]) -> str:

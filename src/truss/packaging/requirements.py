@@ -18,16 +18,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    distributions,
+    packages_distributions,
+)
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from truss.frameworks.base import Saved
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _OWN = "truss"
 
@@ -113,30 +116,36 @@ def modules_in_pickle(stream: bytes) -> set[str]:
     return reader.modules
 
 
-class _StandIn:
+class _Accepting(type):
+    """The type of the stand-in, which is a class: pickles make instances of what they have built."""
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        return cls
+
+    def __setitem__(cls, key: Any, value: Any) -> None:
+        """Accept an item, as a mapping would."""
+
+
+class _StandIn(metaclass=_Accepting):
     """Takes the place of whatever a pickle would build: accepts every step, does nothing."""
 
-    # object's own would refuse arguments
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        return super().__new__(cls)
+    def __new__(cls, *_: Any, **__: Any) -> Any:  # noqa: PYI034  # it stands for its own instances
+        return cls
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    @staticmethod
+    def __setstate__(state: Any) -> None: ...
 
-    def __call__(self, *_: Any, **__: Any) -> _StandIn:
-        return self
+    @staticmethod
+    def append(item: Any) -> None:
+        """Accept an item, as a list would."""
 
-    def __setstate__(self, state: Any) -> None: ...
+    @staticmethod
+    def extend(items: Any) -> None:
+        """Accept items, as a list would."""
 
-    def __setitem__(self, key: Any, value: Any) -> None: ...
-
-    def append(self, item: Any) -> None:
-        """Accept an item, as a list subclass would."""
-
-    def extend(self, items: Any) -> None:
-        """Accept items, as a list subclass would."""
-
-    def add(self, item: Any) -> None:
-        """Accept an item, as a set subclass would."""
+    @staticmethod
+    def add(item: Any) -> None:
+        """Accept an item, as a set would."""
 
 
 class _Reader(pickle.Unpickler):
@@ -154,9 +163,9 @@ class _Reader(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> None:
         """What `_without_contents` left out."""
 
-    def _note_module(self, name: str) -> _StandIn:
+    def _note_module(self, name: str) -> type[_StandIn]:
         self.modules.add(name)
-        return _StandIn()
+        return _StandIn
 
 
 def imports_in(source: str, *, at_import_only: bool = False) -> set[str]:
@@ -208,7 +217,20 @@ def distributions_of(module: str) -> list[str]:
 
 @cache
 def _owners() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    """The distributions that provide each top-level module."""
+    owners = {top: list(names) for top, names in packages_distributions().items()}
+    if sys.version_info < (3, 11):  # there it knows only those that list their modules in top_level.txt
+        for found in distributions():
+            if found.read_text("top_level.txt") is None:
+                for top in _tops(found):
+                    owners.setdefault(top, []).append(found.metadata["Name"])
+    return owners
+
+
+def _tops(found: Distribution) -> set[str]:
+    """The top-level modules among a distribution's files."""
+    files = (path for path in found.files or () if path.suffix in (".py", ".so", ".pyd"))
+    return {path.parts[0].partition(".")[0] for path in files}
 
 
 @cache

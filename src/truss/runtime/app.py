@@ -197,8 +197,9 @@ class App:
 
     async def _watch(self, exchange: Exchange, pending: asyncio.Future[Answer]) -> None:
         """Wait for the answer or for the client to leave; tell the pool when it leaves."""
-        leaving = asyncio.ensure_future(exchange.receive())
-        await asyncio.wait({pending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving: asyncio.Future[Any] = asyncio.ensure_future(exchange.receive())
+        waiting: set[asyncio.Future[Any]] = {pending, leaving}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not pending.done():
             self._pool.abandon(pending)
         leaving.cancel()

@@ -105,7 +105,7 @@ def running_server(
         ready: Whether to wait until the model is loaded.
     """
     command = [sys.executable, "-m", "truss.cli", "serve", str(truss_dir), "--port", "0", *arguments]
-    process = subprocess.Popen(  # noqa: S603  # our own program
+    process = subprocess.Popen(  # our own program
         command,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
