@@ -76,6 +76,13 @@ def load(saved: Any, data_dir: Path) -> Any:
     return model
 
 
+@pytest.mark.parametrize(("weights", "numbers"), [("float32", "float32"), ("bfloat16", "float16")])
+def test_the_live_answer_says_how_exact_it_is(weights: str, numbers: str, tiny: SimpleNamespace) -> None:
+    model = tiny.bert("BertForSequenceClassification").to(getattr(torch, weights))
+    answer = FRAMEWORK.answer((model, tiny.tokenizer()), {"inputs": ["the cat"]})
+    assert answer["predictions"][0]["score"].dtype == numbers
+
+
 def test_the_generation_config_is_saved(
     tiny: SimpleNamespace, tmp_path: Path, save: Callable[[Any], Any]
 ) -> None:

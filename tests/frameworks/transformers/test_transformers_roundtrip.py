@@ -311,7 +311,7 @@ def outcomes(
         folder = tmp_path_factory.mktemp(name)
         origin = folder / "origin"
         model, request = case(tiny, origin)
-        live[name] = [FRAMEWORK.answer(model, request)]
+        live[name] = [answer(model, request)]
         saved = save(model, folder / "here")
         shutil.move(folder / "here", folder / "there")
         shutil.rmtree(origin, ignore_errors=True)
@@ -326,6 +326,10 @@ def outcomes(
             }
         )
     return {"live": live, "fresh": ask_fresh_process(tasks)}
+
+
+def answer(model: Any, request: dict[str, Any]) -> Any:
+    return as_json(FRAMEWORK.answer(model, request))
 
 
 def save(model: Any, folder: Path) -> Saved:
@@ -343,8 +347,8 @@ def test_saved_copy_answers_as_the_live_object(name: str, outcomes: dict[str, An
 def test_joined_rows_answer_as_separate_rows(case: Case, tiny: Tiny, tmp_path: Path) -> None:
     model, request = case(tiny, tmp_path / "origin")
     batching = save(model, tmp_path / "here").batching
-    joined = FRAMEWORK.answer(model, request)["predictions"]
-    separate = [FRAMEWORK.answer(model, {"inputs": [row]})["predictions"][0] for row in request["inputs"]]
+    joined = answer(model, request)["predictions"]
+    separate = [answer(model, {"inputs": [row]})["predictions"][0] for row in request["inputs"]]
     if batching == "rows":
         assert_close(joined, separate, 2e-2 if case is half_precision else 1e-4)
     else:
@@ -373,7 +377,7 @@ def assert_close(one: Any, other: Any, tolerance: float) -> None:
 )
 def test_a_plain_pipeline_answers_what_it_answers_by_itself(case: Case, tiny: Tiny, tmp_path: Path) -> None:
     pipe, request = case(tiny, tmp_path / "origin")
-    ours = FRAMEWORK.answer(pipe, request)["predictions"]
+    ours = answer(pipe, request)["predictions"]
     assert_close(ours, as_json(pipe(list(request["inputs"]))), 1e-4)
 
 
@@ -383,7 +387,7 @@ def as_json(value: Any) -> Any:
 
 def test_a_prompt_is_continued_as_the_pipeline_continues_it(tiny: Tiny, tmp_path: Path) -> None:
     pipe, request = writer(tiny, tmp_path)
-    assert FRAMEWORK.answer(pipe, request)["predictions"] == [
+    assert answer(pipe, request)["predictions"] == [
         pipe("the cat"),
         pipe("a dog", max_new_tokens=2, return_full_text=True),
     ]
@@ -391,7 +395,7 @@ def test_a_prompt_is_continued_as_the_pipeline_continues_it(tiny: Tiny, tmp_path
 
 def test_named_inputs_are_the_pipelines_arguments(tiny: Tiny, tmp_path: Path) -> None:
     pipe, request = zero_shot(tiny, tmp_path)
-    assert FRAMEWORK.answer(pipe, request)["predictions"] == [pipe(**request["inputs"][0])]
+    assert answer(pipe, request)["predictions"] == [pipe(**request["inputs"][0])]
 
 
 @pytest.mark.parametrize(
@@ -399,4 +403,4 @@ def test_named_inputs_are_the_pipelines_arguments(tiny: Tiny, tmp_path: Path) ->
 )
 def test_no_inputs_have_no_predictions(case: Case, tiny: Tiny, tmp_path: Path) -> None:
     model, _ = case(tiny, tmp_path / "origin")
-    assert FRAMEWORK.answer(model, {"inputs": []}) == {"predictions": []}
+    assert answer(model, {"inputs": []}) == {"predictions": []}

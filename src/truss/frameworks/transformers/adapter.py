@@ -11,7 +11,7 @@ from truss.frameworks.transformers.models import plan_model
 from truss.frameworks.transformers.pipelines import plan_pipeline
 from truss.frameworks.transformers.plan import MODEL_DIRECTORY, Plan
 from truss.frameworks.transformers.saving import requirements, write
-from truss.frameworks.transformers.served import evaluating, serve
+from truss.frameworks.transformers.served import evaluating, in_precision, serve
 
 
 class TransformersFramework:
@@ -48,12 +48,14 @@ class TransformersFramework:
     def answer(self, model: Any, request: Any) -> Any:
         """What the live object answers, under the conventions of the model class.
 
-        Sampled answers (`do_sample`) differ from call to call, here as in the packaged copy.
+        Numbers come in the precision of the weights, which tells how closely a copy can agree. Sampled
+        answers (`do_sample`) differ from call to call, here as in the packaged copy.
         """
         plan = _plan(model)
         served = serve(plan.model_class, plan.settings, plan.live)
         with evaluating(plan.model):
-            return served.postprocess(served.predict(served.preprocess(request)))
+            answer = served.postprocess(served.predict(served.preprocess(request)))
+        return in_precision(answer, plan.model.dtype)
 
 
 def _plan(model: Any) -> Plan:
