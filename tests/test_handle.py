@@ -88,7 +88,7 @@ def test_config_edits_show_in_the_spec_and_keep_comments(handle):
     assert spec.environment_variables == {"COLOUR": "blue"}
     assert spec.secrets == {"api.key": None}
     assert spec.use_gpu
-    assert (spec.description, spec.python_version) == ("Says words", "3.11")
+    assert (spec.description, spec.python_version) == ("Says words", "py311")
     assert spec.config.live_reload
     assert spec.config.external_data[0].local_data_path == "w.bin"
     assert "# Python packages, as lines of a requirements file" in spec.yaml_string
@@ -102,7 +102,7 @@ def test_config_edits_show_in_the_spec_and_keep_comments(handle):
 
 def test_a_bad_edit_changes_nothing(handle):
     before = handle.spec.yaml_string
-    with pytest.raises(ConfigError, match="not a good name"):
+    with pytest.raises(ConfigError, match="not a name for a secret"):
         handle.add_secret("not good", "")
     with pytest.raises(ConfigError, match="python_version"):
         handle.update_python_version("2.7")

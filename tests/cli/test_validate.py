@@ -63,9 +63,9 @@ def test_an_unknown_key_is_a_warning(truss, make_truss):
     folder = make_truss(config="model_name: x\nresourses:\n  cpu: '1'\nruntime:\n  wrokers: 2\n")
     ran = truss("validate", folder)
     assert ran.code == 0
-    assert "config.yaml: resourses: " in ran.out
+    assert "config.yaml:2: resourses: " in ran.out
     assert "`resources`" in ran.out
-    assert "config.yaml: runtime.wrokers: " in ran.out
+    assert "config.yaml:5: runtime.wrokers: " in ran.out
     assert "`workers`" in ran.out
     assert "0 problems, 2 warnings" in ran.err
 

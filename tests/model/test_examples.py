@@ -64,7 +64,7 @@ def test_a_null_answer_is_an_answer(tmp_path):
         ("- {name: a, input: 1}\n- {input: 2}\n", "examples.yaml:2", "without `name`"),
         ("- just text\n", "examples.yaml:1", "without `name` and `input`"),
         ("- {name: a, input: 1}\n- {name: a, input: 2}\n", "examples.yaml:2", "taken by the example at"),
-        ("- [unclosed\n", "examples.yaml:2", "not YAML"),
+        ("- [unclosed\n", "examples.yaml:1", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_told_where(tmp_path, text, where, message):

@@ -54,7 +54,7 @@ def check(truss_dir: Path) -> tuple[Finding, ...]:
     except ConfigError as error:
         return tuple(_config_problem(error.file, problem) for problem in error.problems)
     return (
-        *_unknown_keys(truss_dir, config),
+        *_unknown_keys(truss_dir),
         *_folders(truss_dir, config),
         *_unfetched_files(truss_dir, config),
         *_model_class(truss_dir, config),
@@ -74,11 +74,11 @@ def _config_problem(file: str, problem: ConfigProblem) -> Finding:
     )
 
 
-def _unknown_keys(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:
+def _unknown_keys(truss_dir: Path) -> Iterator[Finding]:
     """Kept through every edit, and perhaps read by the model class; more often a typing mistake."""
-    for key, resembling in unknown_keys(config):
-        hint = f"did you mean `{resembling}`?" if resembling else "fine if the model class reads it"
-        yield Finding("warning", str(truss_dir / CONFIG_FILE), "Truss reads no such key", hint, key=key)
+    for problem in unknown_keys(truss_dir):
+        where = f"{truss_dir / CONFIG_FILE}:{problem.line}"
+        yield Finding("warning", where, problem.message, problem.hint, problem.line, problem.key)
 
 
 def _folders(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:

@@ -1,303 +1,191 @@
-"""Change `config.yaml` as a person would: the line in question, and nothing else.
-
-An edit works on the file's text. The parser only tells where things stand, so comments, quoting,
-indentation, line ends and everything else outside the edited place survive byte for byte. The result
-is checked before it is written, and written beside the file and then renamed: a bad value changes
-nothing.
-"""
+"""Edits of a config.yaml that change the edited lines and nothing else."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
-import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from truss.config import document, render
+from truss.config import tree, write
+from truss.config.convert import dotted, keys_of
+from truss.config.plain import plain
 from truss.config.read import CONFIG_FILE, parse_config, read_text
+from truss.config.schema import TrussConfig
+from truss.config.splice import Splicer, same
+from truss.errors import ConfigError, ConfigProblem
 
-Key = str | Sequence[str]
-"""`"resources.cpu"`, or the parts one by one where a part may itself hold dots: `("secrets", "a.b")`."""
+Key = str | tuple[str, ...]
+"""`resources.cpu`, or `("environment_variables", "with.dots")`."""
 
 
 def set_value(truss_dir: Path, key: Key, value: Any) -> None:
-    """Set a key, adding it and the mappings above it where they are missing.
+    """Set a key of a Truss's config; sections on the way to it are made if they are missing.
+
+    Comments, order, quoting and indentation of everything else stay as they are, and so does the order of what stays
+    in a list or mapping that is set anew. The file is replaced in one step, or not at all.
+
+    Args:
+        truss_dir: The Truss.
+        key: Dotted, or the parts if one of them has a dot.
+        value: Builtins; tuples and paths are taken too.
 
     Raises:
-        NotATrussError, ConfigError: the config cannot be read, or would be wrong with this value.
+        NotATrussError: as `read_config`.
+        ConfigError: the config is wrong, or would be; or the key's place in the file is not one that can be edited.
     """
-    _edit(truss_dir, lambda content: set_in(content, _parts(key), value))
+    _edit(truss_dir, key, lambda _: _plain_value(truss_dir, key, value))
 
 
 def append_value(truss_dir: Path, key: Key, value: Any) -> None:
-    """Add an item to the end of a list, adding the list where it is missing.
+    """Append to a list in a Truss's config; a list that is missing is made.
 
     Raises:
-        NotATrussError, ConfigError: as `set_value`.
+        NotATrussError, ConfigError: as `set_value`; ConfigError also if the key holds something else than a list.
     """
-    _edit(truss_dir, lambda content: append_in(content, _parts(key), value))
+
+    def appended(old: Any) -> list[Any]:
+        if not isinstance(old, list | None):
+            raise _refused(truss_dir, key, "is not a list, so nothing can be appended to it", "a list")
+        return [*(old or []), _plain_value(truss_dir, key, value)]
+
+    _edit(truss_dir, key, appended)
 
 
 def remove_value(truss_dir: Path, key: Key) -> None:
-    """Remove a key with all that is below it; nothing happens when it is not there.
+    """Remove a key from a Truss's config; nothing happens if it is not there.
 
     Raises:
         NotATrussError, ConfigError: as `set_value`.
     """
-    _edit(truss_dir, lambda content: remove_in(content, _parts(key)))
+    path = _parts(key)
+    text = read_text(truss_dir)
+    values = _values(text, truss_dir)
+    expected = copy.deepcopy(values)
+    section = expected
+    for part in path[:-1]:
+        section = section.get(part) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or path[-1] not in section:
+        return
+    del section[path[-1]]
+    _commit(truss_dir, key, text, lambda splicer: splicer.remove(path), expected)
 
 
 def render_config(values: Mapping[str, Any]) -> str:
-    """The text of a new config that holds these keys, in this order.
+    """The text of a new config.yaml that holds just these keys, in the order of the schema.
 
     Raises:
-        ConfigError: a value is not right.
+        ConfigError: the values are not a valid config.
     """
-    content = "\n".join(render.block(values)) + "\n" if values else ""
-    parse_config(content)
-    return content
+    order = {name: index for index, name in enumerate(keys_of(TrussConfig))}
+    names = sorted(values, key=lambda name: order.get(name, len(order)))
+    try:
+        text = write.document({name: write.builtin(values[name]) for name in names})
+    except TypeError as error:
+        raise ConfigError(CONFIG_FILE, [ConfigProblem(0, "", str(error), "plain values")]) from error
+    parse_config(text)
+    return text
 
 
-def _parts(key: Key) -> tuple[str, ...]:
-    return tuple(key.split(".")) if isinstance(key, str) else tuple(key)
+def _edit(truss_dir: Path, key: Key, new: Callable[[Any], Any]) -> None:
+    path = _parts(key)
+    text = read_text(truss_dir)
+    expected = _values(text, truss_dir)
+    section = expected
+    for part in path[:-1]:
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
+            raise _refused(truss_dir, key, f"`{part}` is not a mapping, so it holds no keys", "a mapping")
+    value = new(section.get(path[-1]))
+    if path[-1] in section and same(section[path[-1]], value):
+        return
+    section[path[-1]] = value
+    _commit(truss_dir, key, text, lambda splicer: splicer.set(path, value), expected)
 
 
-def _edit(truss_dir: Path, change: Callable[[str], str]) -> None:
-    path = Path(truss_dir) / CONFIG_FILE
-    before = read_text(truss_dir)
-    parse_config(before, str(path))
-    after = change(before)
-    parse_config(after, str(path))
-    if after != before:
-        _replace(path, after)
+def _values(text: str, truss_dir: Path) -> Any:
+    """What a text says, in objects of its own: no two places share one."""
+    root = tree.parse(text, _file(truss_dir))
+    values = _unshared(plain(root)) if root is not None else {}
+    if not isinstance(values, dict):
+        parse_config(text, _file(truss_dir))
+    return values
 
 
-def _replace(path: Path, content: str) -> None:
-    """Write beside the file and rename over it, keeping its mode and its byte order mark."""
-    path = path.resolve()  # a link to a shared config stays a link
-    mark = b"\xef\xbb\xbf" if path.read_bytes().startswith(b"\xef\xbb\xbf") else b""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def _unshared(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def _commit(truss_dir: Path, key: Key, text: str, change: Callable[[Splicer], str], expected: Any) -> None:
+    """Write the changed text, if it is a valid config that says just what was expected of it."""
+    file = _file(truss_dir)
+    parse_config(text, file)
+    try:
+        changed = change(Splicer(text, file))
+        root = tree.parse(changed, file)
+    except (LookupError, ConfigError):
+        raise _uneditable(truss_dir, key) from None
+    if not same(plain(root) if root is not None else {}, expected):
+        raise _uneditable(truss_dir, key)
+    parse_config(changed, file)
+    _replace(Path(truss_dir) / CONFIG_FILE, changed.encode("utf-8"))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Replace a file in one step, keeping its mode; a link stays a link."""
+    path = path.resolve()
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(mark + content.encode())
-        Path(beside).chmod(path.stat().st_mode & 0o7777)
-        Path(beside).replace(path)
+            file.write(content)
+        shutil.copymode(path, beside)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
         raise
 
 
-# --- edits of text; pure ---
+def _parts(key: Key) -> tuple[str, ...]:
+    parts = tuple(key.split(".")) if isinstance(key, str) else tuple(key)
+    if not parts or not all(parts):
+        problem = ConfigProblem(
+            0, str(key), "is not the name of a key", "`name`, `section.name` or a tuple of parts"
+        )
+        raise ConfigError(CONFIG_FILE, [problem])
+    return parts
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a key was looked for: the innermost mapping on its way, and the pair in it when there is one."""
-
-    mapping: Any
-    pair: tuple[Any, Any] | None
-    rest: tuple[str, ...]
-    """The parts of the key below `pair`, or, without a pair, from the missing one on."""
-
-
-def set_in(content: str, parts: tuple[str, ...], value: Any) -> str:
-    """The content with a key set."""
-    root = document.compose(content, CONFIG_FILE)
-    if not document.is_mapping(root):
-        return _append_lines(content, render.block(_nest(parts, value)))
-    place = _find(root, parts)
-    nested = _nest(place.rest, value)
-    if place.pair is not None:
-        return _replace_value(content, place.mapping, place.pair, nested)
-    return _insert(content, place.mapping, nested)
+def _plain_value(truss_dir: Path, key: Key, value: Any) -> Any:
+    try:
+        return write.builtin(value)
+    except TypeError as error:
+        raise _refused(
+            truss_dir, key, str(error), "text, numbers, truth values, lists and mappings"
+        ) from error
 
 
-def append_in(content: str, parts: tuple[str, ...], value: Any) -> str:
-    """The content with an item added to a list."""
-    root = document.compose(content, CONFIG_FILE)
-    place = _find(root, parts) if document.is_mapping(root) else None
-    if place is None or place.pair is None or place.rest or not document.is_sequence(place.pair[1]):
-        return set_in(content, parts, [value])
-    key, items = place.pair
-    if _is_alias(key, items):
-        return set_in(content, parts, [*document.plain(items), value])
-    if items.flow_style:
-        return _insert_in_flow(content, items, render.flow(value))
-    if not items.value:
-        return set_in(content, parts, [value])
-    line_end = _line_end(content, _end(content, items))
-    lines = render.list_item(value, items.start_mark.column)
-    return _insert_lines(content, line_end, lines)
+def _file(truss_dir: Path) -> str:
+    return str(Path(truss_dir) / CONFIG_FILE)
 
 
-def remove_in(content: str, parts: tuple[str, ...]) -> str:
-    """The content without a key."""
-    root = document.compose(content, CONFIG_FILE)
-    if not document.is_mapping(root):
-        return content
-    place = _find(root, parts)
-    if place.pair is None or place.rest:
-        return content
-    key, value = place.pair
-    start, end = key.start_mark.index, _pair_end(content, key, value)
-    if place.mapping.flow_style:
-        return _cut_from_flow(content, start, end)
-    after = _line_end(content, end)
-    start = content.rfind("\n", 0, start) + 1 if not content[:start].endswith("- ") else start
-    rest = content[after:]
-    return content[:start] + (rest[2:] if rest.startswith("\r\n") else rest[1:])
+def _refused(truss_dir: Path, key: Key, message: str, expected: str = "", hint: str = "") -> ConfigError:
+    return ConfigError(_file(truss_dir), [ConfigProblem(0, dotted(_parts(key)), message, expected, hint)])
 
 
-def _nest(parts: tuple[str, ...], value: Any) -> Any:
-    for part in reversed(parts):
-        value = {part: value}
-    return value
-
-
-def _find(mapping: Any, parts: tuple[str, ...]) -> _Place:
-    own = [pair for pair in mapping.value if str(pair[0].value) == parts[0]]
-    if not own:
-        return _Place(mapping, None, parts)
-    key, value = own[-1]
-    if len(parts) > 1 and document.is_mapping(value) and not _is_alias(key, value) and value.value:
-        return _find(value, parts[1:])
-    return _Place(mapping, (key, value), parts[1:])
-
-
-def _replace_value(content: str, mapping: Any, pair: tuple[Any, Any], value: Any) -> str:
-    key, old = pair
-    end = _pair_end(content, key, old)
-    is_collection = isinstance(value, (Mapping, list, tuple)) and bool(value)
-    if not is_collection and old.id == "scalar" and _has_text(key, old) and old.style not in ("|", ">"):
-        # Only the scalar itself: an anchor or tag before it stays.
-        return content[: old.start_mark.index] + render.flow(value) + content[end:]
-    colon = _colon(content, key)
-    if mapping.flow_style or not is_collection:
-        return f"{content[: colon + 1]} {render.flow(value)}{content[end:]}"
-    _, *lines = render.entry("key", value, key.start_mark.column)
-    return (
-        content[: colon + 1] + _comment_after(content, colon) + _joined(content, ["", *lines]) + content[end:]
+def _uneditable(truss_dir: Path, key: Key) -> ConfigError:
+    return _refused(
+        truss_dir,
+        key,
+        "cannot be changed where it stands without changing something else (an anchor, or unusual layout)",
+        hint="edit the file by hand",
     )
-
-
-def _comment_after(content: str, colon: int) -> str:
-    """The comment between a key's colon and the end of the line, with its space; it belongs to the key."""
-    found = re.match(r"[ \t]+#[^\r\n]*", content[colon + 1 :])
-    return found[0] if found else ""
-
-
-def _insert(content: str, mapping: Any, nested: Mapping[str, Any]) -> str:
-    if mapping.flow_style:
-        return _insert_in_flow(content, mapping, render.flow(nested)[1:-1])
-    key, value = mapping.value[-1]
-    line_end = _line_end(content, _pair_end(content, key, value))
-    lines = render.block(nested, mapping.value[0][0].start_mark.column)
-    return _insert_lines(content, line_end, lines)
-
-
-def _insert_in_flow(content: str, collection: Any, item: str) -> str:
-    """Add text before the closing bracket of a collection in brackets."""
-    close = collection.end_mark.index - 1
-    if not collection.value:
-        return content[:close] + item + content[close:]
-    last = collection.value[-1]
-    end = _pair_end(content, *last) if isinstance(last, tuple) else _item_end(content, last, close)
-    comma = "" if content[end:close].lstrip().startswith(",") else ","
-    if comma:
-        return f"{content[:end]}, {item}{content[end:]}"
-    after = content.index(",", end) + 1
-    return f"{content[:after]} {item}{content[after:]}"
-
-
-def _item_end(content: str, item: Any, close: int) -> int:
-    # An alias's node stands elsewhere: what precedes the bracket is then the last item itself.
-    before = content[:close].rstrip()
-    return (
-        item.end_mark.index
-        if item.end_mark.index <= close
-        and item.end_mark.index > 0
-        and not before.endswith(f"*{item.anchor}" if item.anchor else "\0")
-        else len(before)
-    )
-
-
-def _cut_from_flow(content: str, start: int, end: int) -> str:
-    after = re.match(r"\s*,\s*", content[end:])
-    if after:
-        return content[:start] + content[end + after.end() :]
-    before = re.search(r"\s*,\s*$", content[:start])
-    return content[: before.start() if before else start] + content[end:]
-
-
-def _is_alias(key: Any, value: Any) -> bool:
-    """Whether a value was written `*name`: its node then stands where the anchor is, before the key."""
-    return bool(value.start_mark.index < key.start_mark.index)
-
-
-def _has_text(key: Any, value: Any) -> bool:
-    """Whether a scalar takes up any characters; the null after a bare `key:` does not."""
-    return not _is_alias(key, value) and value.end_mark.index > value.start_mark.index
-
-
-def _colon(content: str, key: Any) -> int:
-    return content.index(":", key.end_mark.index)
-
-
-def _pair_end(content: str, key: Any, value: Any) -> int:
-    """The index after the last character of a pair, trailing comment not included."""
-    if _is_alias(key, value):
-        found = re.match(r"\s*\*[^\s,\]}]+", content[_colon(content, key) + 1 :])
-        return _colon(content, key) + 1 + (found.end() if found else 0)
-    if value.id == "scalar" and not _has_text(key, value):
-        colon = _colon(content, key)
-        # An anchor or a tag may stand there alone.
-        found = re.match(r"[ \t]*([&!][^\s,\]}]*[ \t]*)*(?<=[^ \t])", content[colon + 1 :])
-        return colon + 1 + (found.end() if found else 0)
-    return _end(content, value)
-
-
-def _end(content: str, node: Any) -> int:
-    """The index after a node's last character. The parser's own mark of a block is where the next begins."""
-    if node.id == "scalar":
-        if node.style in ("|", ">"):
-            return (
-                len(content[: node.end_mark.index].rstrip(" \r\n"))
-                if node.value.strip()
-                else node.end_mark.index
-            )
-        return int(node.end_mark.index)
-    if node.flow_style or not node.value:
-        return int(node.end_mark.index)
-    last = node.value[-1]
-    if isinstance(last, tuple):
-        return _pair_end(content, *last)
-    if last.start_mark.index < node.start_mark.index:  # an alias as the last item of a list
-        return len(content[: node.end_mark.index].rstrip())
-    if last.id == "scalar" and last.end_mark.index == last.start_mark.index:  # `- ` and nothing
-        return int(last.end_mark.index)
-    return _end(content, last)
-
-
-def _line_end(content: str, index: int) -> int:
-    """The index of the line break that ends the line an index is on, or of the end of the text."""
-    end = content.find("\n", index)
-    if end < 0:
-        return len(content)
-    return end - 1 if content[end - 1] == "\r" and end - 1 >= index else end
-
-
-def _joined(content: str, lines: Sequence[str]) -> str:
-    return ("\r\n" if "\r\n" in content else "\n").join(lines)
-
-
-def _insert_lines(content: str, line_end: int, lines: Sequence[str]) -> str:
-    return content[:line_end] + _joined(content, ["", *lines]) + content[line_end:]
-
-
-def _append_lines(content: str, lines: Sequence[str]) -> str:
-    """Add lines to a text that holds comments at most."""
-    break_before = content and not content.endswith("\n")
-    return content + _joined(content, [*([""] if break_before else []), *lines, ""])

@@ -1,37 +1,33 @@
-"""The JSON schema of `config.yaml`, generated from the types, for editors to complete and check with."""
+"""The JSON schema of config.yaml, made from the types; editors complete and check with it.
+
+It describes the recommended way to write each value. Reading takes more: `"4"` for 4, null for a key left out.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from truss.config.schema import TrussConfig
 
+SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
+"""The schema as a file, shipped with the package."""
+
 
 def json_schema() -> dict[str, Any]:
-    """The schema (draft 2020-12). Keys it does not know are allowed, as they are in the file."""
+    """The JSON schema (draft 2020-12) of config.yaml."""
+    import msgspec
+
     schema = msgspec.json.schema(TrussConfig)
-    for definition in schema["$defs"].values():
+    definitions = schema["$defs"]
+    for definition in definitions.values():
         definition.get("properties", {}).pop("unknown", None)
-    own = schema["$defs"].pop("TrussConfig")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_relaxed(own),
-        "title": "Truss config.yaml",
-        "$defs": {name: _relaxed(definition) for name, definition in sorted(schema["$defs"].items())},
-    }
+        definition.pop("title", None)
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml of a Truss"}
+    return {**title, **schema}
 
 
-def _relaxed(node: Any) -> Any:
-    """Accept what reading accepts: numbers where text is meant, nothing where a collection is."""
-    if isinstance(node, list):
-        return [_relaxed(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    made = {key: _relaxed(value) for key, value in node.items()}
-    if made.get("type") == "string":
-        made["type"] = ["string", "number", "boolean"]
-    elif made.get("type") in ("array", "object"):
-        made["type"] = [made["type"], "null"]
-    return made
+def text() -> str:
+    """The schema as its file holds it."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False, sort_keys=False) + "\n"

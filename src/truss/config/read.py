@@ -1,124 +1,163 @@
-"""Read `config.yaml` into typed, frozen values."""
+"""Read config.yaml into typed, frozen values."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from truss.config import document
-from truss.config.check import check, field_types
+from truss.config import tree
+from truss.config.convert import convert, dotted, keys_of
+from truss.config.plain import effective_pairs, key_of
 from truss.config.schema import Section, TrussConfig
-from truss.config.upgrade import renamed
+from truss.config.tree import Mapping, Node, Sequence, dereferenced
+from truss.config.upgrade import OLD_NAMES
+from truss.config.values import closest
 from truss.errors import ConfigError, ConfigProblem, NotATrussError
 
 CONFIG_FILE = "config.yaml"
+BOM = "\ufeff"
 
 
 def read_config(truss_dir: Path) -> TrussConfig:
     """The config of a Truss.
 
     Raises:
-        NotATrussError: there is no such folder, or no `config.yaml` in it.
-        ConfigError: the file is wrong; `problems` has every mistake in it.
+        NotATrussError: there is no such folder, or no config.yaml in it.
+        ConfigError: the file is wrong; it carries every mistake in it, with lines.
     """
     return parse_config(read_text(truss_dir), str(Path(truss_dir) / CONFIG_FILE))
 
 
 def read_text(truss_dir: Path) -> str:
-    """The text of a Truss's config, line ends as they are in the file.
+    """The text of a Truss's config.yaml, its line ends and byte order mark as they are.
 
     Raises:
-        NotATrussError, ConfigError: as `read_config`.
+        NotATrussError: as `read_config`.
+        ConfigError: the file is not UTF-8, or cannot be read.
     """
     path = Path(truss_dir) / CONFIG_FILE
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _not_a_truss(Path(truss_dir)) from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        problem = ConfigProblem(line, "", "this is not UTF-8 text", hint="save the file as UTF-8")
-        raise ConfigError(str(path), [problem]) from error
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _not_a_truss(Path(truss_dir)) from None
     except OSError as error:
-        raise NotATrussError(
-            f"cannot be read: {error.strerror}", where=str(path), hint="check its rights"
-        ) from error
+        problem = ConfigProblem(0, "", f"cannot be read: {error.strerror}", "a file that may be read")
+        raise ConfigError(str(path), [problem]) from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        problem = ConfigProblem(line, "", "is not UTF-8 text", "UTF-8", "save the file in UTF-8")
+        raise ConfigError(str(path), [problem]) from error
 
 
-def _not_a_truss(folder: Path) -> NotATrussError:
-    if not folder.exists():
-        return NotATrussError("there is no such folder", where=str(folder), hint="check the path")
-    if folder.is_file():
-        return NotATrussError(
-            "is a file, not a Truss's folder", where=str(folder), hint="give the folder it is in"
-        )
-    if (folder / "config.yml").is_file():
+def _not_a_truss(truss_dir: Path) -> NotATrussError:
+    where = str(truss_dir)
+    if not truss_dir.exists():
+        return NotATrussError("there is no such folder", where=where, hint="check the path")
+    if not truss_dir.is_dir():
+        return NotATrussError("it is a file, not the folder of a Truss", where=where, hint="give its folder")
+    if (truss_dir / "config.yml").is_file():
         return NotATrussError(
             "there is a config.yml, but a Truss has a config.yaml",
-            where=str(folder),
-            hint=f"rename it: mv {folder / 'config.yml'} {folder / CONFIG_FILE}",
+            where=where,
+            hint="rename config.yml to config.yaml",
         )
     return NotATrussError(
-        f"there is no {CONFIG_FILE}, so this is not a Truss",
-        where=str(folder),
-        hint="give the folder that holds it, or make a Truss with truss.create(...) or `truss init`",
+        f"it is not a Truss: there is no {CONFIG_FILE} in it",
+        where=where,
+        hint="give the folder that has one, or make one with `truss init`",
     )
 
 
 def parse_config(text: str, file: str = CONFIG_FILE) -> TrussConfig:
-    """The config in a text.
+    """The config that a text says; an empty text says the defaults.
 
     Args:
-        text: YAML; empty text is a valid config.
-        file: What to call it in errors.
+        text: YAML.
+        file: What errors call it.
 
     Raises:
-        ConfigError: the text is wrong; `problems` has every mistake in it.
+        ConfigError: the text is wrong; it carries every mistake in it, with lines.
     """
-    root = document.compose(text, file)
-    if document.is_mapping(root):
-        root.value = renamed(root.value)
-    config, problems = check(root)
+    config, problems = convert(tree.parse(text, file))
     if problems:
         raise ConfigError(file, problems)
     return config
 
 
 def config_to_dict(config: TrussConfig) -> dict[str, Any]:
-    """All keys with their values, defaults included, and the unknown keys: what a model gets as `config`."""
-    return {key: _plain(value) for key, value in _items(config)}
+    """Every key with its value, defaults included, and the unknown keys of the file, as builtins.
+
+    This is what the model class gets as `config`. The caller owns it: nothing in it is shared.
+    """
+    return dict(_entries(config))
 
 
-def _items(section: Section) -> list[tuple[str, Any]]:
-    known = [(name, getattr(section, name)) for name in section.__struct_fields__ if name != "unknown"]
-    return [*known, *section.unknown.items()]
+def _entries(section: Section) -> list[tuple[str, Any]]:
+    known = [(name, _builtin(getattr(section, name))) for name in keys_of(type(section))]
+    return [*known, *((name, _builtin(value)) for name, value in section.unknown.items())]
 
 
-def _plain(value: Any) -> Any:
+def _builtin(value: Any) -> Any:
     if isinstance(value, Section):
-        return {key: _plain(item) for key, item in _items(value)}
+        return dict(_entries(value))
     if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return msgspec.to_builtins(value)
+        return [_builtin(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _builtin(item) for key, item in value.items()}
+    return value
 
 
-def unknown_keys(config: TrussConfig) -> list[tuple[str, str]]:
-    """Keys that nobody reads, dotted, each with the known key that it resembles ('' for none)."""
-    return _unknown_below(config, ())
+def unknown_keys(truss_dir: Path) -> list[ConfigProblem]:
+    """The keys of a Truss's config that Truss does not know, and old names of keys, in file order.
+
+    They are kept and do no harm; but one that is nearly a known key is likely a slip, and the hint says so.
+
+    Raises:
+        NotATrussError, ConfigError: as `read_config`.
+    """
+    file = str(Path(truss_dir) / CONFIG_FILE)
+    text = read_text(truss_dir)
+    parse_config(text, file)
+    root = tree.parse(text, file)
+    found = _unknown(root, TrussConfig, ()) if root is not None else []
+    return sorted(found, key=lambda problem: problem.line)
 
 
-def _unknown_below(section: Section, path: tuple[str, ...]) -> list[tuple[str, str]]:
-    names = list(field_types(type(section)))
-    found = [
-        (".".join((*path, key)), next(iter(difflib.get_close_matches(key, names, 1)), ""))
-        for key in section.unknown
-    ]
-    for name in names:
-        value = getattr(section, name)
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, Section):
-                found += _unknown_below(entry, (*path, name))
+def _unknown(node: Node, section: type[Section], path: tuple[str, ...]) -> list[ConfigProblem]:
+    mapping = dereferenced(node)
+    if not isinstance(mapping, Mapping):
+        return []
+    keys = keys_of(section)
+    found: list[ConfigProblem] = []
+    for key_node, value in effective_pairs(mapping):
+        name = str(key_of(key_node))
+        if name in keys:
+            found += _unknown_below(value, keys[name].kind.type, (*path, name))
+        else:
+            found.append(ConfigProblem(key_node.line, dotted((*path, name)), *_about(name, path, list(keys))))
     return found
+
+
+def _unknown_below(node: Node, kind: Any, path: tuple[str, ...]) -> list[ConfigProblem]:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return _unknown(node, kind, path)
+    items = dereferenced(node)
+    section = next((one for one in getattr(kind, "__args__", ()) if isinstance(one, type)), None)
+    if isinstance(items, Sequence) and section is not None and issubclass(section, Section):
+        return [
+            problem
+            for index, item in enumerate(items.items)
+            for problem in _unknown(item, section, (*path, str(index)))
+        ]
+    return []
+
+
+def _about(name: str, path: tuple[str, ...], known: list[str]) -> tuple[str, str, str]:
+    today = OLD_NAMES.get((*path, name))
+    if today is not None:
+        return f"is the old name of `{today}`", "", f"write `{today}`"
+    near = closest(name, known)
+    message = "Truss does not know this key; it is kept, and handed to the model class"
+    return message, "", f"did you mean `{near}`?" if near else ""

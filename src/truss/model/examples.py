@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from truss.config import TrussConfig
-from truss.config.document import compose, is_mapping, is_sequence, line_of, plain
-from truss.config.render import list_item
+from truss.config.plain import plain
+from truss.config.tree import Mapping, Node, Sequence, parse
+from truss.config.write import Layout, list_item
 from truss.errors import ConfigError, ExamplesError
 from truss.model.compare import difference
 from truss.model.values import to_plain
@@ -90,28 +91,28 @@ def read_examples(truss_dir: Path, config: TrussConfig) -> list[Example]:
             f"cannot be read: {error}", where=str(path), hint="save it as UTF-8 text"
         ) from error
     try:
-        root = compose(text, str(path))
+        root = parse(text, str(path))
     except ConfigError as error:
         problem = error.problems[0]
         raise ExamplesError(problem.message, where=f"{path}:{problem.line}", hint=problem.hint) from error
     if root is None or plain(root) is None:
         return []
-    if not is_sequence(root):
+    if not isinstance(root, Sequence):
         raise ExamplesError(
             "the file is not a list",
-            where=f"{path}:{line_of(root)}",
+            where=f"{path}:{root.line}",
             hint="start each example with `- name: ...`",
         )
-    return _distinct([(_example(node, path), f"{path}:{line_of(node)}") for node in root.value])
+    return _distinct([(_example(node, path), f"{path}:{node.line}") for node in root.items])
 
 
-def _example(node: Any, path: Path) -> Example:
+def _example(node: Node, path: Path) -> Example:
     content = plain(node)
-    missing = [key for key in ("name", "input") if not is_mapping(node) or key not in content]
+    missing = [key for key in ("name", "input") if not isinstance(node, Mapping) or key not in content]
     if missing:
         raise ExamplesError(
             f"an example without {' and '.join(f'`{key}`' for key in missing)}",
-            where=f"{path}:{line_of(node)}",
+            where=f"{path}:{node.line}",
             hint="write `- name: NAME` and, below it, `  input: REQUEST`",
         )
     return Example.from_dict(content)
@@ -130,14 +131,14 @@ def _distinct(located: list[tuple[Example, str]]) -> list[Example]:
     return [example for example, _ in located]
 
 
-def write_examples(truss_dir: Path, config: TrussConfig, examples: Sequence[Example]) -> None:
+def write_examples(truss_dir: Path, config: TrussConfig, examples: Iterable[Example]) -> None:
     """Replace all examples of a Truss; the file is written beside and then renamed.
 
     Raises:
         AnswerEncodingError: an input or expected answer has no JSON form.
     """
     path = Path(truss_dir) / config.examples_filename
-    text = "".join(line + "\n" for example in examples for line in list_item(example.to_dict(), 0))
+    text = "".join(line + "\n" for example in examples for line in list_item(example.to_dict(), 0, Layout()))
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
