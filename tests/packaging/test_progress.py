@@ -1,4 +1,4 @@
-"""When a line about progress is worth it. Which stream gets what: test_predict.py."""
+"""When a line about progress is worth it. It goes to stderr."""
 
 import io
 import sys
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from truss.cli import output
+from truss.packaging import progress as module
 
 
 class Terminal(io.StringIO):
@@ -35,8 +35,8 @@ def colours(monkeypatch):
 def test_long_work_is_shown_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(output, "PATIENCE", 0)
-    with output.progress("Loading the model"):
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    with module.progress("Loading the model"):
         assert terminal.drawn.wait(60)
 
 
@@ -44,7 +44,7 @@ def test_long_work_is_shown_on_a_terminal(monkeypatch):
 def test_short_work_is_not_and_nothing_is_where_nobody_watches(monkeypatch, watched, patience):
     terminal = Terminal(watched)
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(output, "PATIENCE", patience)
-    with output.progress("Loading the model"):
+    monkeypatch.setattr(module, "PATIENCE", patience)
+    with module.progress("Loading the model"):
         pass
     assert terminal.getvalue() == ""
