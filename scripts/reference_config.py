@@ -64,7 +64,7 @@ def _section(title: str, section: type[Section], path: str) -> Iterator[str]:
             takes(key.kind),
             default(key),
             key.kind.description,
-            key.kind.extra("origin"),
+            key.kind.noted("origin"),
         )
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
     yield ""

@@ -322,9 +322,15 @@ def entries(
         elif value is None and draw(st.booleans()):
             lines.append(Line(written + draw(trailing), here))
         else:
-            tag = draw(st.sampled_from(["", "", "!!str ", "&anchor "])) if isinstance(value, str) else ""
+            tag = (
+                draw(st.sampled_from(["", "", "!!str ", f"&anchor{len(lines)} "]))
+                if isinstance(value, str)
+                else ""
+            )
             lines.append(Line(f"{written}{draw(gaps)}{tag}{draw(flows(value))}{draw(trailing)}", here))
-        lines += [Line(text, None) for text in draw(comments)]
+        behind_text = any(sign in line.text for line in lines[-3:] for sign in ("|-", ">-"))
+        # Below a block of text, an indented comment would be part of it.
+        lines += [Line(text, None) for text in draw(comments) if not (behind_text and text.startswith(" "))]
     return lines
 
 
@@ -343,7 +349,8 @@ def items(
             lines += [Line(head + first.text[len(head) :], path), *(Line(line.text, path) for line in rest)]
         else:
             lines.append(Line(head + draw(flows(item)) + draw(trailing), path))
-        lines += [Line(text, path) for text in draw(comments)]
+        behind_text = any(sign in line.text for line in lines[-3:] for sign in ("|-", ">-"))
+        lines += [Line(text, path) for text in draw(comments) if not (behind_text and text.startswith(" "))]
     return lines
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from config_files import File, configs, files, names, words
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from truss.config import append_value, config_to_dict, parse_config, read_config, remove_value, set_value
@@ -17,7 +17,13 @@ from truss.config.splice import Splicer, same
 from truss.config.tree import parse
 from truss.errors import ConfigError, NotATrussError
 
-quickly = settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+# Without shrinking, which takes minutes on values of this size and finds little to take away.
+quickly = settings(
+    max_examples=60,
+    suppress_health_check=list(HealthCheck),
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 
 
 def content_of(text):

@@ -1,14 +1,14 @@
 """A document held against the schema: the typed value, and every mistake with its line.
 
-Types and nodes are walked together. A value that does not fit is reported and left out, so that the walk goes on and
-finds the next one; a value of the schema's types comes out only when nothing was reported.
+Types and nodes are walked together. A value that does not fit is reported and left out, so that the walk goes
+on and finds the next one; a value of the schema's types comes out only when nothing was reported.
 """
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -53,10 +53,10 @@ class Kind:
     @property
     def parser(self) -> Parser | None:
         """The parser that an annotation names."""
-        parser: Parser | None = self.extra("parser")
+        parser: Parser | None = self.noted("parser")
         return parser
 
-    def extra(self, name: str) -> Any:
+    def noted(self, name: str) -> Any:
         """What the annotations carry under a name."""
         return next((meta.extra[name] for meta in self.metas if meta.extra and name in meta.extra), None)
 
@@ -298,7 +298,7 @@ def plural(kind: Kind) -> str:
     return {str: "texts", int: "numbers", float: "numbers"}.get(kind.type, "values")
 
 
-_LIMITS = (
+_LIMITS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
     ("ge", lambda value, limit: value >= limit, "at least {}"),
     ("gt", lambda value, limit: value > limit, "more than {}"),
     ("le", lambda value, limit: value <= limit, "at most {}"),

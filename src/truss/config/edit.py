@@ -26,8 +26,8 @@ Key = str | tuple[str, ...]
 def set_value(truss_dir: Path, key: Key, value: Any) -> None:
     """Set a key of a Truss's config; sections on the way to it are made if they are missing.
 
-    Comments, order, quoting and indentation of everything else stay as they are, and so does the order of what stays
-    in a list or mapping that is set anew. The file is replaced in one step, or not at all.
+    Comments, order, quoting and indentation of everything else stay as they are, and so does the order of
+    what stays in a list or mapping that is set anew. The file is replaced in one step, or not at all.
 
     Args:
         truss_dir: The Truss.
@@ -36,7 +36,8 @@ def set_value(truss_dir: Path, key: Key, value: Any) -> None:
 
     Raises:
         NotATrussError: as `read_config`.
-        ConfigError: the config is wrong, or would be; or the key's place in the file is not one that can be edited.
+        ConfigError: the config is wrong, or would be; or the key's place in the file is not one that can be
+        edited.
     """
     _edit(truss_dir, key, lambda _: _plain_value(truss_dir, key, value))
 
@@ -45,7 +46,8 @@ def append_value(truss_dir: Path, key: Key, value: Any) -> None:
     """Append to a list in a Truss's config; a list that is missing is made.
 
     Raises:
-        NotATrussError, ConfigError: as `set_value`; ConfigError also if the key holds something else than a list.
+        NotATrussError, ConfigError: as `set_value`; ConfigError also if the key holds something else than a
+        list.
     """
 
     def appended(old: Any) -> list[Any]:

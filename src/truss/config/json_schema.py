@@ -1,6 +1,7 @@
 """The JSON schema of config.yaml, made from the types; editors complete and check with it.
 
-It describes the recommended way to write each value. Reading takes more: `"4"` for 4, null for a key left out.
+It describes the recommended way to write each value. Reading takes more: `"4"` for 4, null for a key
+left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The builtins that nodes stand for, by the rules of YAML 1.1.
 
-These rules (`yes` is true, `010` is eight, `1:30` is ninety, `1e3` is text) are those of the reader that config files
-have been written for; another set would change what existing files mean.
+These rules (`yes` is true, `010` is eight, `1:30` is ninety, `1e3` is text) are those of the reader that
+config files have been written for; another set would change what existing files mean.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Changes to a YAML text that leave every other character as it is.
 
-Each function takes a text and returns the changed one. They know positions, not meaning: whether the result says what
-was meant is for the caller to check (`truss.config.edit` does), who refuses what did not work out. So an unusual file
-leads to a refusal, never to a wrong value.
+Each function takes a text and returns the changed one. They know positions, not meaning: whether the result
+says what was meant is for the caller to check (`truss.config.edit` does), who refuses what did not work out.
+So an unusual file leads to a refusal, never to a wrong value.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Splicer:
         """The text with an item in the list at a path, before the one at `index` now."""
         node = self.at(path)
         if not isinstance(node, Sequence):
-            raise LookupError(path)
+            raise LookupError(path)  # noqa: TRY004 (one kind of error for every place that cannot be edited)
         if not node.items:
             return self.set(path, [value])
         if node.flow:
@@ -99,7 +99,7 @@ class Splicer:
 
     def _added(self, node: Node, key: Part, value: Any) -> str:
         if not isinstance(node, Mapping):
-            raise LookupError(key)
+            raise LookupError(key)  # noqa: TRY004 (as in insert)
         if node.flow:
             item = f"{write.scalar(key, in_flow=True)}: {write.flow(value)}"
             if not node.pairs:

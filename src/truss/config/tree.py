@@ -1,7 +1,7 @@
 """A YAML document as a tree of nodes that know where they stand in the text.
 
-Built from the parser's events, because everything that comes later (lines of mistakes, duplicate keys, edits that
-touch one line) needs what a loader throws away. Positions are indexes into the text.
+Built from the parser's events, because everything that comes later (lines of mistakes, duplicate keys, edits
+that touch one line) needs what a loader throws away. Positions are indexes into the text.
 """
 
 from __future__ import annotations

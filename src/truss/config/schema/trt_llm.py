@@ -1,7 +1,7 @@
 """`trt_llm` and `bis_llm`: settings of engines that one vendor's platform runs.
 
-Their keys are listed where the vendor's format lists them, so that mistakes are found before a deployment; what the
-vendor's build service alone can judge is not judged here.
+Their keys are listed where the vendor's format lists them, so that mistakes are found before a deployment;
+what the vendor's build service alone can judge is not judged here.
 """
 
 from __future__ import annotations
