@@ -340,7 +340,8 @@ def save(model: Any, folder: Path) -> Saved:
 @pytest.mark.parametrize("name", CASES)
 def test_saved_copy_answers_as_the_live_object(name: str, outcomes: dict[str, Any]) -> None:
     # Weights mapped from a file lie at other addresses, which changes the last bit of some sums.
-    assert_close(outcomes["fresh"][name], outcomes["live"][name], 1e-5)
+    tolerance = 1e-2 if name == "half_precision" else 1e-5
+    assert_close(outcomes["fresh"][name], outcomes["live"][name], tolerance)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
