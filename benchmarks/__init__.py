@@ -1,0 +1,1 @@
+"""Truss, its floor and its peers, measured side by side on one machine in one run: `python -m benchmarks`."""

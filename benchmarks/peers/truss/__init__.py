@@ -1,0 +1,44 @@
+"""Truss: what `truss.create` writes, served by `truss serve`, every default as it is."""
+
+import subprocess
+from pathlib import Path
+
+from benchmarks.contender import Contender, Exchange, Launch, listed
+from benchmarks.places import MODELS, PYTHON, ROOT
+from benchmarks.tensors import first_packed_prediction, packed
+
+_MAKE = Path(__file__).with_name("make.py")
+_PREDICT = "/v1/models/model:predict"
+
+EXCHANGES = {
+    name: listed(_PREDICT) for name in ("echo", "logreg", "embed", "tensor", "sleep", "sleep-async")
+} | {"tensor-binary": Exchange(f"{_PREDICT}_binary", packed, first_packed_prediction, "application/msgpack")}
+
+
+def prepare(launch: Launch) -> None:
+    """Write the Truss of a workload."""
+    subprocess.run(
+        [PYTHON, _MAKE, launch.workload.name, launch.workplace / "truss", MODELS],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _command(launch: Launch) -> tuple[object, ...]:
+    program = launch.python.parent / "truss"
+    return (program, "serve", launch.workplace / "truss", "--host", "127.0.0.1", "--port", launch.port)
+
+
+CONTENDERS = (
+    Contender(
+        name="ours",
+        title="Truss",
+        exchanges=EXCHANGES,
+        command=_command,
+        settings="1 worker, defaults; for the sleeping models batching.mode: rows, predict_concurrency: 64",
+        prepare=prepare,
+        package="truss",
+        batched=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""What runs inside the servers, in their own environments."""

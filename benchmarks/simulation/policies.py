@@ -1,0 +1,124 @@
+"""The policies that are compared. Ours is the code that the server runs."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from benchmarks.simulation.engine import Decision
+from truss.runtime.batching import NO_HOLD, CostModel, Hold, hold_after
+
+_SHORTEST_TIMER = 0.001
+"""The server's event loop counts milliseconds: a shorter hold is not worth a timer."""
+
+
+class Greedy:
+    """An idle worker takes whatever waits."""
+
+    def __init__(self, most: int = 128) -> None:
+        self._most = most
+
+    def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
+        """Everything, up to the limit."""
+        return Decision(min(len(arrived), self._most))
+
+    def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
+        """Nothing to learn."""
+
+
+class Truss:
+    """Greedy, with the hold that lets the clients just answered join the next batch."""
+
+    def __init__(self, most: int = 128) -> None:
+        self._most = most
+        self._cost = CostModel()
+        self._hold = NO_HOLD
+        self._hold_until = 0.0
+
+    def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
+        """Everything, or a fair share of rows that cost by themselves, unless others are expected soon."""
+        if now < self._hold_until and len(arrived) < self._hold.expected:
+            return Decision(again=self._hold_until)
+        self._hold_until = 0.0
+        if idle > 1 and self._cost.per_row * len(arrived) > self._cost.fixed:
+            return Decision(min(self._most, math.ceil(len(arrived) / idle)))
+        return Decision(min(len(arrived), self._most))
+
+    def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
+        """Learn the cost; maybe begin to hold."""
+        self._hold = self.hold_for(rows, waiting)
+        self._hold_until = now + self._hold.seconds if self._hold.seconds >= _SHORTEST_TIMER else 0.0
+        self._cost.observe(rows, seconds)
+
+    def hold_for(self, rows: int, waiting: int) -> Hold:
+        """The server's own choice."""
+        return hold_after(rows, waiting, self._cost)
+
+
+class SizeOrTimeout:
+    """A batch leaves when it has `size` requests or its oldest has waited `timeout` seconds."""
+
+    def __init__(self, size: int, timeout: float) -> None:
+        self._size = size
+        self._timeout = timeout
+
+    def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
+        """Full, or old enough."""
+        # A sum of floats may fall short of the moment that was asked for.
+        if len(arrived) >= self._size or now - arrived[0] >= self._timeout - 1e-9:
+            return Decision(min(len(arrived), self._size))
+        return Decision(again=arrived[0] + self._timeout)
+
+    def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
+        """Nothing to learn."""
+
+
+class Fitted:
+    """The idea of BentoML's dispatcher: wait on while that costs those who wait less than usual.
+
+    It looks each millisecond. Every five seconds it fits `a * rows + b` over the last fifty batches by
+    least squares, and takes the mean time that the oldest of a batch waited. With n requests waiting,
+    the youngest for w, it goes on waiting while `n * (w + 1 ms + a)` is at most 0.95 of that mean. Its
+    first batches are single requests, to have something to fit.
+    """
+
+    _TICK = 0.001
+    _REFRESH = 5.0
+    _SINGLE_AT_FIRST = 9
+
+    def __init__(self, most: int = 128) -> None:
+        self._most = most
+        self._recent: deque[tuple[int, float, float]] = deque(maxlen=50)
+        self._per_row = 0.0
+        self._usual_wait = 0.0
+        self._fitted_at = 0.0
+        self._seen = 0
+
+    def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
+        """Release, or look again in a millisecond."""
+        if self._seen < self._SINGLE_AT_FIRST:
+            return Decision(1)
+        youngest = now - arrived[-1]
+        others_cost = len(arrived) * (youngest + self._TICK + self._per_row)
+        if len(arrived) < self._most and others_cost <= self._usual_wait * 0.95:
+            return Decision(again=now + self._TICK)
+        return Decision(min(len(arrived), self._most))
+
+    def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
+        """Remember the batch, and fit now and then."""
+        self._seen += 1
+        self._recent.append((rows, seconds, 0.0 if self._seen <= self._SINGLE_AT_FIRST else waited))
+        if now - self._fitted_at >= self._REFRESH or self._seen == self._SINGLE_AT_FIRST:
+            self._fitted_at = now
+            self._fit()
+
+    def _fit(self) -> None:
+        count = len(self._recent)
+        rows = sum(batch[0] for batch in self._recent) / count
+        seconds = sum(batch[1] for batch in self._recent) / count
+        spread = sum((batch[0] - rows) ** 2 for batch in self._recent)
+        together = sum((batch[0] - rows) * (batch[1] - seconds) for batch in self._recent)
+        # Batches of one size say nothing about the slope; least squares of least norm then shares the cost.
+        self._per_row = max(1e-6, together / spread if spread else seconds * rows / (rows * rows + 1))
+        self._usual_wait = sum(batch[2] for batch in self._recent) / count
