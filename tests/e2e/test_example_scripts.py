@@ -1,4 +1,4 @@
-"""The example scripts of scikit-learn and plain functions run by themselves and print a prediction."""
+"""The example scripts run by themselves and print a prediction."""
 
 import subprocess
 import sys
@@ -15,6 +15,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("sklearn/iris_random_forest.py", "['setosa', 'virginica']"),
         ("sklearn/iris_over_http.py", '{"predictions":["setosa"],"probabilities":[['),
         ("callable/sentiment_function.py", "{'predictions': [1.5, -1.0]}"),
+        ("transformers/tiny_t5.py", "[{'translation_text': 'hallo welt'}, {'translation_text': 'gute nacht'}]"),
+        ("transformers/sentence_embeddings.py", "closest: Share prices fell sharply on Monday."),
     ],
 )
 def test_the_script_prints_its_prediction(script, prediction, tmp_path):

@@ -59,7 +59,7 @@ def create_truss(
         if packages or needs.local:
             layout.copy_into([*needs.local, *packages], folder / "packages")
         config = read_config(folder)
-        if check:
+        if check and saved.repeatable:
             with progress("Checking the examples on the packaged copy"):
                 golden = recorded(golden, framework, model, folder, config)
         write_examples(folder, config, golden)
