@@ -15,7 +15,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("sklearn/iris_random_forest.py", "['setosa', 'virginica']"),
         ("sklearn/iris_over_http.py", '{"predictions":["setosa"],"probabilities":[['),
         ("callable/sentiment_function.py", "{'predictions': [1.5, -1.0]}"),
-        ("transformers/tiny_t5.py", "[{'translation_text': 'hallo welt'}, {'translation_text': 'gute nacht'}]"),
+        (
+            "transformers/tiny_t5.py",
+            "[{'translation_text': 'hallo welt'}, {'translation_text': 'gute nacht'}]",
+        ),
         ("transformers/sentence_embeddings.py", "closest: Share prices fell sharply on Monday."),
     ],
 )
