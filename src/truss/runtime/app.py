@@ -113,6 +113,7 @@ class App:
         self.draining = False
         self._routes = self._table()
         metrics.describe_gauge("truss_queue_depth", "Requests waiting.", lambda: [("", pool.waiting)])
+        metrics.describe_gauge("truss_requests_running", "Requests in workers.", lambda: [("", pool.running)])
         metrics.describe_gauge("truss_workers", "Workers by state.", self._worker_states)
         metrics.describe_gauge(
             "truss_batch_cost_seconds",

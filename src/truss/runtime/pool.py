@@ -37,6 +37,7 @@ from truss.runtime.process import Link, Spawned
 logger = logging.getLogger("truss.pool")
 
 _LONGEST_BACK_OFF = 60.0
+_MEMORY_CHECK_SECONDS = 1.0
 _MOST_KILLS = 2
 """A request that was running in this many workers when they died is refused."""
 
@@ -110,6 +111,8 @@ class Pool:
         self._metrics = metrics
         self._joins = settings.batching.mode != "none"
         self._max_bytes = parse_size(settings.batching.max_bytes)
+        limit = settings.memory_limit
+        self._memory_limit = None if limit is None else parse_size(limit)
         self._queue: deque[Job] = deque()
         self._dead = 0
         self._workers: list[Worker] = []
@@ -143,6 +146,11 @@ class Pool:
         return len(self._queue) - self._dead
 
     @property
+    def running(self) -> int:
+        """How many requests workers have been given and not answered."""
+        return sum(len(worker.running) for worker in self._workers)
+
+    @property
     def cost(self) -> CostModel:
         """The fitted cost of a batch."""
         return self._cost
@@ -161,6 +169,8 @@ class Pool:
             worker = Worker(index)
             self._workers.append(worker)
             await self._attach(worker, process)
+        if self._memory_limit is not None:
+            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory)
 
     async def close(self) -> None:
         """End all workers. Requests still queued or running are answered with 503."""
@@ -373,6 +383,17 @@ class Pool:
         limit = self._settings.timeouts.request
         if limit is not None and worker.watchdog is None:
             worker.watchdog = self._loop.call_later(limit, self._stuck, worker)
+
+    def _check_memory(self) -> None:
+        """Replace the workers that hold more memory than they may."""
+        for worker in self._workers:
+            if worker.state is State.READY and worker.link is not None and self._memory_limit is not None:
+                held = worker.link.resident_bytes()
+                if held > self._memory_limit:
+                    logger.error("worker %d holds %d MiB and is replaced", worker.index, held >> 20)
+                    worker.link.kill()
+        if not self._closing:
+            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory)
 
     def _stuck(self, worker: Worker) -> None:
         worker.watchdog = None

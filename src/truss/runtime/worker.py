@@ -21,8 +21,9 @@ from typing import Any
 import msgspec
 
 from truss.config import TrussConfig, read_config
-from truss.errors import ClientClosedRequestError, ModelDefinitionError, TrussError
+from truss.errors import ClientClosedRequestError, ModelDefinitionError, ModelLoadError, TrussError
 from truss.model import LoadedModel, load_model
+from truss.model.examples import read_examples
 from truss.runtime import frames
 from truss.runtime.execution import BatchRunner, describe_error, error_answer, run_one_async
 from truss.runtime.frames import Kind
@@ -44,6 +45,8 @@ def main() -> None:
         config = read_config(truss_dir)
         loaded = load_model(truss_dir, config, isolated=False)
         _check_batching(loaded, config)
+        if config.runtime.replay_examples:
+            _replay_examples(truss_dir, config, loaded)
     except TrussError as error:
         with contextlib.suppress(ConnectionError):  # the front is gone: nobody to tell
             frames.send(connection, frames.encode(Kind.FAILED, msgspec.json.encode(describe_error(error))))
@@ -76,6 +79,18 @@ def _check_batching(loaded: LoadedModel, config: TrussConfig) -> None:
             "`runtime.batching.mode` is `requests`, but the model class has no method `predict_batch`",
             hint="add `def predict_batch(self, requests: list) -> list: ...`, or set the mode to none",
         )
+
+
+def _replay_examples(truss_dir: Path, config: TrussConfig, loaded: LoadedModel) -> None:
+    """Answer the golden requests before taking others: a model that changed must not go live."""
+    for example in read_examples(truss_dir, config):
+        found = example.difference(loaded.predict(example.input))
+        if found is not None:
+            raise ModelLoadError(
+                f"example '{example.name}' does not get its expected answer:\n{found}",
+                where=str(truss_dir / config.examples_filename),
+                hint="correct the model or the example, or set `runtime.replay_examples: false`",
+            )
 
 
 def _answer_in_turn(connection: socket.socket, runner: BatchRunner, progress: Progress) -> None:

@@ -1,0 +1,144 @@
+"""Workers that die under load: no request is lost, none is answered with another's answer."""
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from truss.testing.server import running_server
+
+SQUARE = """
+    import os, time
+
+    class Model:
+        def load(self):
+            pid_file = os.environ["PID_FILE"]
+            with open(pid_file + ".new", "w") as file:
+                file.write(str(os.getpid()))
+            os.replace(pid_file + ".new", pid_file)
+        def predict(self, request):
+            time.sleep(0.005)
+            return {"predictions": [row * row for row in request["inputs"]]}
+"""
+
+CLIENTS = 16
+
+
+@pytest.fixture
+def square(make_truss, tmp_path):
+    """A served model of which the newest worker's process id is known."""
+
+    @contextlib.contextmanager
+    def serve(runtime, *arguments):
+        pid_file = tmp_path / "pid"
+        environment = {**os.environ, "PID_FILE": str(pid_file)}
+        folder = make_truss(SQUARE, f"runtime: {{batching: {{mode: rows}}, {runtime}}}")
+        with running_server(folder, *arguments, environment=environment) as server:
+            yield server, lambda: int(pid_file.read_text())
+
+    return serve
+
+
+def hammer(server, seconds):
+    """Ask from many clients at once until the time is up; returns (number, response) of every request."""
+    end = time.monotonic() + seconds
+
+    def client(seed):
+        numbers = random.Random(seed)
+        answered = []
+        while time.monotonic() < end:
+            number = numbers.randrange(10**6)
+            answered.append((number, server.predict({"inputs": [number]})))
+        return answered
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return [answer for client_ in pool.map(client, range(CLIENTS)) for answer in client_]
+
+
+def killing(newest_worker, every, stop):
+    """Kill the newest worker again and again until told to stop; returns how many died."""
+    killed = []
+    while not stop.wait(every):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(newest_worker(), signal.SIGKILL)
+            killed.append(1)
+    return len(killed)
+
+
+def under_fire(server, newest_worker, seconds, every):
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(killing, newest_worker, every, stop)
+        answers = hammer(server, seconds)
+        stop.set()
+        return answers, killer.result()
+
+
+@pytest.mark.slow
+def test_with_idempotent_on_no_request_fails(square):
+    with square("idempotent: true") as (server, newest_worker):
+        answers, killed = under_fire(server, newest_worker, seconds=30, every=2)
+    assert killed >= 10
+    assert len(answers) > 100
+    wrong = [(number, answer.status, answer.body) for number, answer in answers if answer.status != 200]
+    assert wrong == []
+    assert all(answer.json() == {"predictions": [number * number]} for number, answer in answers)
+
+
+@pytest.mark.slow
+def test_with_idempotent_off_only_what_was_running_fails_and_says_so(square):
+    with square("idempotent: false") as (server, newest_worker):
+        answers, killed = under_fire(server, newest_worker, seconds=10, every=1)
+    failed = [answer for _, answer in answers if answer.status != 200]
+    assert {answer.status for answer in failed} <= {503}
+    assert all(answer.json()["error"]["type"] == "worker_lost" for answer in failed)
+    # At most what one batch held, per death.
+    assert len(failed) <= killed * CLIENTS
+    good = [(number, answer) for number, answer in answers if answer.status == 200]
+    assert all(answer.json() == {"predictions": [number * number]} for number, answer in good)
+
+
+@pytest.mark.slow
+def test_sigterm_under_load_answers_every_accepted_request(square):
+    with square("idempotent: false") as (server, _):
+        outcomes = []
+
+        def client(seed):
+            number = seed
+            while True:
+                number += CLIENTS
+                try:
+                    outcomes.append((number, server.predict({"inputs": [number]})))
+                except ConnectionRefusedError:
+                    return  # the server takes no more connections: nothing was accepted
+                except OSError as error:
+                    if isinstance(getattr(error, "reason", None), ConnectionRefusedError):
+                        return
+                    outcomes.append((number, error))
+                    return
+
+        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
+        for thread in clients:
+            thread.start()
+        server.wait_until(lambda: len(outcomes) > 100, "answers nothing")
+        server.process.send_signal(signal.SIGTERM)
+        for thread in clients:
+            thread.join(60)
+        assert server.process.wait(30) == 0
+    broken = [
+        outcome for outcome in outcomes if isinstance(outcome[1], Exception) or outcome[1].status != 200
+    ]
+    assert broken == []
+    assert all(answer.json() == {"predictions": [number * number]} for number, answer in outcomes)
+
+
+def test_several_workers_share_the_load_while_one_dies(square):
+    with square("idempotent: true", "--workers", "2") as (server, newest_worker):
+        answers, killed = under_fire(server, newest_worker, seconds=3, every=0.7)
+    assert killed >= 2
+    assert all(answer.json() == {"predictions": [number * number]} for number, answer in answers)
