@@ -18,15 +18,15 @@ INTRODUCTION = """\
 
 <!-- Written by scripts/reference_config.py; `make docs` renews it. -->
 
-Every key is optional unless it says *required*; an empty file is valid. Keys that are not listed here are kept, and
-handed to the model class as part of its `config`. The [guide](../guides/configuration.md) says how to read and edit
-the file, and how to have an editor check it.
+Every key is optional unless it says *required*; an empty file is valid. Keys that are not listed here are
+Every key is optional unless it says *required*; an empty file is valid. Keys that are not listed here
+read and edit the file, and how to have an editor check it.
 
-*Since* says where a key comes from: `2022` is the first format of the original project, `today` its present one, and
-`truss` marks the keys that are this project's own.
+*Since* says where a key comes from: `2022` is the first format of the original project, `today` its present
+one, and `truss` marks the keys that are this project's own.
 
-A *size* is a number of bytes (`4096`) or a number with a unit: `k M G T P E` for powers of 1000, `Ki Mi Gi Ti Pi Ei`
-for powers of 1024.
+A *size* is a number of bytes (`4096`) or a number with a unit: `k M G T P E` for powers of 1000,
+`Ki Mi Gi Ti Pi Ei` for powers of 1024.
 """
 
 NAMES: dict[Any, str] = {

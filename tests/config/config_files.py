@@ -213,7 +213,8 @@ class File:
         ]
         before = "".join(line.text + newline for line in self.lines[: owned[0]])
         rest = self.lines[owned[-1] + 1 :]
-        return before, "".join(line.text + newline for line in rest)
+        behind = "".join(line.text + newline for line in rest)
+        return before, behind if self.text.endswith(behind) else behind.removesuffix(newline)
 
 
 comments = st.lists(

@@ -68,7 +68,7 @@ def _hashable(key: Any) -> Any:
 
 
 def effective_pairs(mapping: Mapping) -> list[tuple[Node, Node]]:
-    """The pairs of a mapping, those that `<<` brings first; what the mapping says itself wins, by standing later.
+    """The pairs of a mapping: those that `<<` brings first; what the mapping itself says wins.
 
     A repeated key is left in; the later one counts.
     """

@@ -178,7 +178,7 @@ def number(value: Any, written: str | None) -> float | Mismatch:
 
 
 def environment_value(value: Any, written: str | None) -> str | Mismatch:
-    """The text of an environment variable: numbers are spelled out, truth values become `true` and `false`."""
+    """The text of an environment variable: numbers are spelled out, truth values are `true`, `false`."""
     del written
     if isinstance(value, bool):
         return str(value).lower()

@@ -27,7 +27,7 @@ class Batching(Section, frozen=True, kw_only=True):
         Literal["none", "rows", "requests"],
         doc(
             "How requests that wait together are joined: `none`; `rows` joins the lists in `inputs` of "
-            "requests that are otherwise equal; `requests` calls the model's `predict_batch` with a list of requests.",
+            "requests that are otherwise equal; `requests` calls the model's `predict_batch` with a list.",
             "truss",
         ),
     ] = "none"
