@@ -73,6 +73,8 @@ def _table(workload: Workload, measured: Sequence[Result], content: dict[str, An
 
 
 def _cell(one: Result) -> str:
+    if not one.rate:
+        return "none answered in time"
     errors = f", {one.errors} errors" if one.errors else ""
     return f"{number(one.rate)} ({number(one.p50)} / {number(one.p99)}{errors})"
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks import plots
 from benchmarks.pages import number, replace_part, table
 from benchmarks.places import IMAGES, ROOT
 from benchmarks.simulation.cases import PATTERNS, POLICIES, WORKERS, Case
+from benchmarks.simulation.engine import Outcome
 from benchmarks.simulation.hold import Trial
 
 _PAGE = ROOT / "docs" / "architecture" / "batching.md"
+_MOST_TIMES_SHOWN = 4
 _COST_NAMES = {"flat": "20 ms a batch", "mixed": "5 ms a batch and 0.5 ms a row", "linear": "2 ms a row"}
 
 
@@ -60,23 +63,42 @@ def _hold(trials: Sequence[Trial]) -> str:
 
 
 def _draw(cases: Sequence[Case]) -> None:
-    figure, axes = plots.drawing(10, 6.5, nrows=2, ncols=len(_COST_NAMES))
+    """One worker; relative to each situation's best policy, since situations differ a hundredfold."""
+    figure, axes = plots.drawing(11, 6.5, nrows=2, ncols=len(_COST_NAMES), sharex=True, sharey="row")
     for column, (cost, described) in enumerate(_COST_NAMES.items()):
-        _panel(axes[0][column], cases, cost, lambda outcome: outcome.rate, "requests per second")
-        _panel(axes[1][column], cases, cost, lambda outcome: outcome.p50 * 1e3, "median latency, ms")
-        axes[0][column].set_title(described)
-    axes[0][0].legend(fontsize=7)
+        rates, latencies = axes[0][column], axes[1][column]
+        _panel(
+            rates,
+            cases,
+            cost,
+            lambda outcomes: [one.rate / max(o.rate for o in outcomes) for one in outcomes],
+        )
+        _panel(
+            latencies,
+            cases,
+            cost,
+            lambda outcomes: [one.p50 / min(o.p50 for o in outcomes) for one in outcomes],
+        )
+        latencies.set_ylim(0, _MOST_TIMES_SHOWN)
+        rates.set_title(described)
+    axes[0][0].set_ylabel("throughput, share of the best")
+    axes[1][0].set_ylabel("median latency, times the best")
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     plots.save(figure, IMAGES / "batching.svg")
 
 
-def _panel(axes: object, cases: Sequence[Case], cost: str, figure: Callable, label: str) -> None:
+def _panel(
+    axes: Any, cases: Sequence[Case], cost: str, relative: Callable[[Sequence[Outcome]], list[float]]
+) -> None:
+    situations = [
+        relative([_find(cases, pattern.name, cost, 1, policy).outcome for policy in POLICIES])
+        for pattern in PATTERNS
+    ]
     width = 0.8 / len(POLICIES)
     for index, policy in enumerate(POLICIES):
-        values = [figure(_find(cases, pattern.name, cost, 1, policy).outcome) for pattern in PATTERNS]
-        places = [place + index * width for place in range(len(PATTERNS))]
+        places = [place + (index + 0.5) * width for place in range(len(PATTERNS))]
         colour = plots.OURS if policy == "Truss" else str(0.35 + 0.13 * index)
-        axes.bar(places, values, width, label=policy, color=colour)
-    axes.set_yscale("log")
-    axes.set_ylabel(label)
+        axes.bar(places, [values[index] for values in situations], width, label=policy, color=colour)
     axes.set_xticks([place + 0.4 for place in range(len(PATTERNS))], [pattern.name for pattern in PATTERNS])
     axes.tick_params(axis="x", rotation=60)
