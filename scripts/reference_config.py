@@ -19,8 +19,8 @@ INTRODUCTION = """\
 <!-- Written by scripts/reference_config.py; `make docs` renews it. -->
 
 Every key is optional unless it says *required*; an empty file is valid. Keys that are not listed here are
-Every key is optional unless it says *required*; an empty file is valid. Keys that are not listed here
-read and edit the file, and how to have an editor check it.
+kept, and handed to the model class as part of its `config`. The [guide](../guides/configuration.md) says how
+to read and edit the file, and how to have an editor check it.
 
 *Since* says where a key comes from: `2022` is the first format of the original project, `today` its present
 one, and `truss` marks the keys that are this project's own.
