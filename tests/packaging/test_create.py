@@ -208,10 +208,9 @@ def test_large_data_files_are_marked_for_git_lfs(model, tmp_path):
     assert "data/big[[:space:]]model.bin filter=lfs" in attributes
     assert "model.joblib filter" not in attributes
     subprocess.run(["git", "init", "-q", handle.truss_dir], check=True)
-    checked = subprocess.run(
-        ["git", "-C", handle.truss_dir, "check-attr", "filter", "data/big model.bin", "data/model/model.joblib"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    files = ["data/big model.bin", "data/model/model.joblib"]
+    command = ["git", "-C", handle.truss_dir, "check-attr", "filter", *files]
+    checked = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert checked.splitlines() == [
         "data/big model.bin: filter: lfs",
         "data/model/model.joblib: filter: unspecified",

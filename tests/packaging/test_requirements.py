@@ -72,7 +72,8 @@ def test_large_arrays_are_not_walked():
 
 
 def test_imports_are_found_at_any_depth_or_at_the_top_only():
-    source = "import a.b\nfrom c import d\nfrom . import e\ndef f():\n    import g\ntry:\n    import h\nexcept ImportError: ...\n"
+    source = "import a.b\nfrom c import d\nfrom . import e\n"
+    source += "def f():\n    import g\ntry:\n    import h\nexcept ImportError: ...\n"
     assert imports_in(source) == {"a.b", "c", "g", "h"}
     assert imports_in(source, at_import_only=True) == {"a.b", "c", "h"}
 

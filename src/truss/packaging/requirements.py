@@ -129,7 +129,7 @@ class _Accepting(type):
 class _StandIn(metaclass=_Accepting):
     """Takes the place of whatever a pickle would build: accepts every step, does nothing."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:  # noqa: PYI034  # it stands for its own instances
+    def __new__(cls, *_: Any, **__: Any) -> Any:  # it stands for its own instances
         return cls
 
     @staticmethod
