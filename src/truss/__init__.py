@@ -6,11 +6,13 @@ third-party module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from truss.version import __version__
 
+# `typing` would be half the cost of the whole import; type checkers know the name by itself.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from truss import errors
     from truss.handle import TrussHandle, create, from_directory, init, load, mk_truss
     from truss.model.examples import Example
