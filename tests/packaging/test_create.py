@@ -1,6 +1,5 @@
 """From a live object to a folder: what is written, what is refused, what is left behind."""
 
-import logging
 import shutil
 import subprocess
 import sys
@@ -271,10 +270,12 @@ truss.create(model, {str(tmp_path / "iris")!r}, examples=rows[:2])
     assert "cloudpickle" in [line.partition("==")[0] for line in handle.spec.requirements]
 
 
-def test_notes_of_the_framework_are_logged(tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="truss"):
-        truss.create(lambda request: request, tmp_path / "f")
-    assert "bytecode of Python" in caplog.text
+def test_notes_of_the_framework_are_shown(tmp_path, capsys):
+    truss.create(lambda request: request, tmp_path / "f")
+    shown = capsys.readouterr()
+    assert "note: " in shown.err
+    assert "bytecode of Python" in shown.err
+    assert shown.out == ""
 
 
 def test_functions_with_local_state_and_imported_modules_work(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from os import PathLike
@@ -18,8 +17,6 @@ from truss.packaging import layout
 from truss.packaging.golden import as_examples, recorded
 from truss.packaging.progress import progress
 from truss.packaging.requirements import Needs, capture
-
-logger = logging.getLogger("truss")
 
 PathText = str | PathLike[str]
 
@@ -65,7 +62,8 @@ def create_truss(
         write_examples(folder, config, golden)
         layout.write_git_files(folder, "data")
     for note in saved.notes:
-        logger.info("%s", note)
+        # Where a notebook or a terminal shows it; results go elsewhere.
+        sys.stderr.write(f"note: {note}\n")
     return target
 
 
