@@ -47,7 +47,7 @@ _CONTENT_TYPES = {Codec.JSON: b"application/json", Codec.MSGPACK: b"application/
 _BINARY_TYPES = (b"application/octet-stream", b"application/msgpack", b"application/x-msgpack")
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
     """A request and the way to answer it, with what its headers say as far as the front cares.
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from truss.errors import FrameError
 
@@ -44,8 +45,8 @@ class Codec(IntEnum):
     """A `TrussError` as JSON (`type`, `message`, `where`, `hint`): the front adds the request id."""
 
 
-@dataclass(frozen=True)
-class Request:
+# Named tuples: one of each is made per request on both sides, and they are the cheapest frozen values.
+class Request(NamedTuple):
     """One request body on its way to a worker."""
 
     id: int
@@ -53,8 +54,7 @@ class Request:
     body: bytes | memoryview
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer body on its way to the front."""
 
     id: int
@@ -111,12 +111,15 @@ def encode_batch(requests: Sequence[Request]) -> list[bytes | memoryview]:
 
 def decode_batch(payload: memoryview) -> list[Request]:
     """The requests of a BATCH payload; bodies are views into it."""
-    count, table, bodies = _table(payload, _COUNT, _REQUEST)
+    _need(payload, _COUNT.size)
+    (count,) = _COUNT.unpack_from(payload)
+    start = _bodies_start(payload, _COUNT.size, count, _REQUEST)
     requests = []
-    for id_, codec, length in table:
-        body, bodies = _take(bodies, length)
-        requests.append(Request(id_, codec, body))
-    _check_end(bodies, count, len(requests))
+    for id_, codec, length in _REQUEST.iter_unpack(payload[_COUNT.size : start]):
+        end = start + length
+        requests.append(Request(id_, codec, payload[start:end]))
+        start = end
+    _check_end(payload, start)
     return requests
 
 
@@ -131,13 +134,14 @@ def encode_answers(answers: Answers) -> list[bytes | memoryview]:
 def decode_answers(payload: memoryview) -> Answers:
     """The answers of an ANSWERS payload; bodies are copied out, since they outlive the frame."""
     _need(payload, _COSTS.size)
-    decode, predict, encode_, rows, _ = _COSTS.unpack_from(payload)
-    count, table, bodies = _table(payload[_COSTS.size - _COUNT.size :], _COUNT, _ANSWER)
+    decode, predict, encode_, rows, count = _COSTS.unpack_from(payload)
+    start = _bodies_start(payload, _COSTS.size, count, _ANSWER)
     answers = []
-    for id_, status, codec, length in table:
-        body, bodies = _take(bodies, length)
-        answers.append(Answer(id_, status, codec, bytes(body)))
-    _check_end(bodies, count, len(answers))
+    for id_, status, codec, length in _ANSWER.iter_unpack(payload[_COSTS.size : start]):
+        end = start + length
+        answers.append(Answer(id_, status, codec, bytes(payload[start:end])))
+        start = end
+    _check_end(payload, start)
     return Answers(answers, rows, decode, predict, encode_)
 
 
@@ -153,19 +157,11 @@ def decode_cancel(payload: memoryview) -> list[int]:
     return [id_ for (id_,) in struct.iter_unpack("<I", payload)]
 
 
-def _table(
-    payload: memoryview, counter: struct.Struct, entry: struct.Struct
-) -> tuple[int, Iterator[tuple[int, ...]], memoryview]:
-    _need(payload, counter.size)
-    (count,) = counter.unpack_from(payload)
-    end = counter.size + count * entry.size
+def _bodies_start(payload: memoryview, table: int, count: int, entry: struct.Struct) -> int:
+    """Where the bodies begin: after a table of so many entries, which must be there in full."""
+    end = table + count * entry.size
     _need(payload, end)
-    return count, entry.iter_unpack(payload[counter.size : end]), payload[end:]
-
-
-def _take(bodies: memoryview, length: int) -> tuple[memoryview, memoryview]:
-    _need(bodies, length)
-    return bodies[:length], bodies[length:]
+    return end
 
 
 def _need(payload: memoryview, size: int) -> None:
@@ -173,9 +169,10 @@ def _need(payload: memoryview, size: int) -> None:
         raise FrameError(f"a frame ends after {len(payload)} of at least {size} bytes")
 
 
-def _check_end(rest: memoryview, count: int, found: int) -> None:
-    if len(rest) or count != found:
-        raise FrameError(f"a frame has {len(rest)} bytes left over after {found} of {count} entries")
+def _check_end(payload: memoryview, end: int) -> None:
+    """Hold where the last body ends, by the table, against where the frame ends."""
+    if end != len(payload):
+        raise FrameError(f"a frame's bodies end at {end}, the frame at {len(payload)}")
 
 
 class FrameReader:
@@ -212,11 +209,14 @@ class FrameReader:
         return frames
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+
+
 def _kind(value: int) -> Kind:
-    try:
-        return Kind(value)
-    except ValueError:
-        raise FrameError(f"a frame of unknown kind {value}") from None
+    kind = _KINDS.get(value)
+    if kind is None:
+        raise FrameError(f"a frame of unknown kind {value}")
+    return kind
 
 
 def receive(connection: socket.socket) -> tuple[Kind, memoryview] | None:

@@ -48,7 +48,7 @@ class Client(Protocol):
     disconnected: bool
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """A request on its way."""
 
@@ -316,10 +316,13 @@ class Pool:
         """Dispatch at the end of this turn of the event loop, with all that arrives in it."""
         if not self._dispatch_scheduled:
             self._dispatch_scheduled = True
-            self._loop.call_soon(self._dispatch)
+            self._loop.call_soon(self._dispatch_scheduled_turn)
+
+    def _dispatch_scheduled_turn(self) -> None:
+        self._dispatch_scheduled = False
+        self._dispatch()
 
     def _dispatch(self) -> None:
-        self._dispatch_scheduled = False
         while self._queue:
             free = [worker for worker in self._workers if worker.state is State.READY and worker.free > 0]
             if not free or self._must_hold():
@@ -434,17 +437,18 @@ class Pool:
         self._stop_watchdog(worker)
         worker.failures = 0
         self._count(answers)
-        for answer in answers.answers:
-            job = worker.running.pop(answer.id, None)
+        answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
+        if self._joins and not worker.is_async:
+            self._begin_hold(hold_after(len(answered), self.waiting, self._cost))
+        # The worker first: it computes on what waits while the answers below go out.
+        self._dispatch()
+        for job, answer in answered:
             if job is None:
                 continue
             if job.timer is not None:
                 job.timer.cancel()
             if not job.answer.done():
                 job.answer.set_result(answer)
-        if self._joins and not worker.is_async:
-            self._begin_hold(hold_after(len(answers.answers), self.waiting, self._cost))
-        self._schedule()
 
     def _count(self, answers: Answers) -> None:
         metrics = self._metrics

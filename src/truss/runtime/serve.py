@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
 import os
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truss.config import TrussConfig, read_config
-from truss.errors import MissingExtraError, ServerStartError, TrussError
+from truss.errors import MissingExtraError, TrussError
 from truss.runtime.devices import worker_environment
+from truss.runtime.listener import BACKLOG, address, listen, take_no_more
 from truss.runtime.process import Spawned, spawn
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ logger = logging.getLogger("truss.serve")
 DRAIN_SECONDS = 1.0
 """How long new connections are still taken after readiness fails on SIGTERM: load balancers need a
 moment to notice. SIGINT comes from a person, who does not want to wait."""
+
+ACCEPT_SECONDS = 0.05
+"""Time for the event loop to accept what the kernel has completed when no new connection may begin."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s after which common load balancers drop idle connections: the side that closes
@@ -80,43 +83,6 @@ def serve(
         raise
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ServerStartError: the port is taken, not allowed, or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise ServerStartError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", hint=_listen_hint(error, port)
-        ) from error
-    except OverflowError as error:
-        listener.close()
-        raise ServerStartError(f"there is no port {port}", hint="ports are 0 to 65535") from error
-    listener.setblocking(False)
-    return listener
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _listen_hint(error: OSError, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"another program uses the port: stop it, or choose another with --port {port + 1}"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges: choose a higher one with --port"
-    return "choose an address of this machine with --host, e.g. 127.0.0.1 or 0.0.0.0"
-
-
 def _set_up_logging() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -151,11 +117,11 @@ async def _serve(
     pool = Pool(config.runtime, lambda index: start[index](), metrics)
     app = App(pool, config.runtime, metrics)
     server = _server(uvicorn, app, config)
-    stop = _Stop(server, app)
+    stop = _Stop(server, app, listener)
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     with stop.on_signals():
-        on_listening(_address(listener))
+        on_listening(address(listener))
         await server.serve(sockets=[listener])
     await pool.close()
     return stop.exit_status
@@ -166,6 +132,8 @@ def _log_url(url: str) -> None:
 
 
 def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:
+    from truss.runtime.http import gathering_protocol
+
     class Server(uvicorn.Server):  # type: ignore[misc]  # imported late, so it has no static type
         """uvicorn's server, with our signal handling in place of its own, which ends by the signal."""
 
@@ -176,15 +144,16 @@ def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:
     settings = uvicorn.Config(
         app,
         loop="none",
-        http="auto",
+        http=gathering_protocol(),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing here looks at a client's address
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, int(config.runtime.timeouts.grace)),
-        backlog=2048,
+        backlog=BACKLOG,
     )
     return Server(settings)
 
@@ -192,9 +161,10 @@ def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:
 class _Stop:
     """Turns signals, and a model that cannot be loaded, into an orderly end."""
 
-    def __init__(self, server: Any, app: App) -> None:
+    def __init__(self, server: Any, app: App, listener: socket.socket) -> None:
         self._server = server
         self._app = app
+        self._listener = listener
         self.exit_status = 0
 
     @contextlib.contextmanager
@@ -219,7 +189,11 @@ class _Stop:
             return
         logger.info("stopping: answering what was accepted")
         self._app.draining = True
-        asyncio.get_running_loop().call_later(seconds, self._exit)
+        asyncio.get_running_loop().call_later(seconds, self._stop_accepting)
+
+    def _stop_accepting(self) -> None:
+        take_no_more(self._listener)
+        asyncio.get_running_loop().call_later(ACCEPT_SECONDS, self._exit)
 
     def _exit(self) -> None:
         self._server.should_exit = True
