@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+
+from truss.packaging.requirements import module_owners
 
 RUNTIME = Path(__file__).resolve().parents[2] / "src" / "truss" / "runtime"
 
@@ -28,7 +30,7 @@ def _loaded_by(code: str) -> set[str]:
 
 def _distributions(modules: set[str]) -> set[str]:
     """The installed distributions that the modules come from, besides Truss itself."""
-    owners = packages_distributions()
+    owners = module_owners()
     names = {owner for module in modules for owner in owners.get(module.partition(".")[0], [])}
     return {_normal(name) for name in names} - {"truss"}
 
@@ -51,7 +53,7 @@ def _required_by(name: str, extras: frozenset[str]) -> set[str]:
 
 
 def _installed(name: str) -> bool:
-    return any(name == _normal(owner) for owners in packages_distributions().values() for owner in owners)
+    return any(name == _normal(owner) for owners in module_owners().values() for owner in owners)
 
 
 def _normal(name: str) -> str:

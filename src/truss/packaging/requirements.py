@@ -206,7 +206,7 @@ def distributions_of(module: str) -> list[str]:
     module's own file.
     """
     top = module.partition(".")[0]
-    owners = [name for name in dict.fromkeys(_owners().get(top, ())) if not _is_in_place(name)]
+    owners = [name for name in dict.fromkeys(module_owners().get(top, ())) if not _is_in_place(name)]
     if len(owners) < 2:
         return owners
     path = module.replace(".", "/")
@@ -216,7 +216,7 @@ def distributions_of(module: str) -> list[str]:
 
 
 @cache
-def _owners() -> dict[str, list[str]]:
+def module_owners() -> dict[str, list[str]]:
     """The distributions that provide each top-level module."""
     owners = {top: list(names) for top, names in packages_distributions().items()}
     if sys.version_info < (3, 11):  # there it knows only those that list their modules in top_level.txt
