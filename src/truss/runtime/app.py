@@ -31,8 +31,9 @@ from truss.errors import (
 )
 from truss.runtime import metrics as metrics_module
 from truss.runtime.frames import Answer, Codec
+from truss.runtime.jobs import Client
 from truss.runtime.metrics import Metrics
-from truss.runtime.pool import Client, Pool
+from truss.runtime.pool import Pool
 
 logger = logging.getLogger("truss.front")
 

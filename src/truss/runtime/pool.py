@@ -1,8 +1,6 @@
-"""The queue and the workers: who waits, who runs, what happens when a worker dies.
+"""Hands requests to workers, and keeps the workers alive.
 
-Everything here runs on the front's event loop, so nothing needs a lock. A request is a `Job`: bytes,
-a future, and what is needed to drop it in time. It is answered exactly once, by a worker's answer or
-by an error of `truss.errors`.
+Everything here runs on the front's event loop, so nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -10,12 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from truss.config import Runtime, parse_size
 from truss.errors import (
@@ -28,68 +23,22 @@ from truss.errors import (
     TrussError,
     WorkerLostError,
 )
-from truss.runtime import frames
 from truss.runtime.batching import NO_HOLD, CostModel, Hold, hold_after, unjoined_burst
 from truss.runtime.frames import Answer, Answers
+from truss.runtime.jobs import Client, Job, JobQueue
 from truss.runtime.metrics import Metrics
 from truss.runtime.process import Link, Spawned
+from truss.runtime.workers import State, Worker
 
 logger = logging.getLogger("truss.pool")
 
 _LONGEST_BACK_OFF = 60.0
 _MEMORY_CHECK_SECONDS = 1.0
+_SHORTEST_TIMER = 0.001
+"""The event loop's timers count milliseconds. A shorter hold is the turn of the loop that dispatching
+takes anyway."""
 _MOST_KILLS = 2
 """A request that was running in this many workers when they died is refused."""
-
-
-class Client(Protocol):
-    """Who asked. `disconnected` turns true when nobody waits for the answer any more."""
-
-    disconnected: bool
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """A request on its way."""
-
-    id: int
-    codec: int
-    body: bytes
-    client: Client
-    answer: asyncio.Future[Answer]
-    arrived: float
-    kills: int = 0
-    batch: int = 0
-    position: int = 0
-    timer: asyncio.TimerHandle | None = None
-
-
-class State(Enum):
-    """A worker as the front sees it."""
-
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    LOST = "lost"
-
-
-@dataclass(eq=False)
-class Worker:
-    """A place for one copy of the model; the process in it is replaced when it dies."""
-
-    index: int
-    link: Link | None = None
-    state: State = State.LOADING
-    capacity: int = 1
-    is_async: bool = False
-    running: dict[int, Job] = field(default_factory=dict)
-    failures: int = 0
-    watchdog: asyncio.TimerHandle | None = None
-
-    @property
-    def free(self) -> int:
-        """How many more requests it takes now; a sync model takes a whole batch when it is idle."""
-        return self.capacity - len(self.running) if self.is_async else not self.running
 
 
 class Pool:
@@ -113,13 +62,12 @@ class Pool:
         self._max_bytes = parse_size(settings.batching.max_bytes)
         limit = settings.memory_limit
         self._memory_limit = None if limit is None else parse_size(limit)
-        self._queue: deque[Job] = deque()
-        self._dead = 0
+        self._queue = JobQueue()
         self._workers: list[Worker] = []
         self._cost = CostModel()
         self._hold: Hold = NO_HOLD
         self._hold_timer: asyncio.TimerHandle | None = None
-        self._dispatch_scheduled = False
+        self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._closing = False
@@ -143,7 +91,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many requests wait for a worker."""
-        return len(self._queue) - self._dead
+        return len(self._queue)
 
     @property
     def running(self) -> int:
@@ -170,36 +118,25 @@ class Pool:
             self._workers.append(worker)
             await self._attach(worker, process)
         if self._memory_limit is not None:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory)
+            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, self._memory_limit)
 
     async def close(self) -> None:
         """End all workers. Requests still queued or running are answered with 503."""
         self._closing = True
         stopping = NotReadyError("the server is stopping", hint="send the request to another instance")
-        for job in (*self._queue, *(job for worker in self._workers for job in worker.running.values())):
-            self._fail(job, stopping)
-        links = [worker.link for worker in self._workers if worker.link is not None]
-        for link in links:
-            link.close()
-        await asyncio.gather(*(self._reap(link) for link in links))
-
-    async def _reap(self, link: Link) -> None:
-        """Wait for the process of a closed connection; end it when it does not end by itself."""
-        for _ in range(200):
-            if link.process.poll() is not None:
-                return
-            await asyncio.sleep(0.01)
-        link.kill()
-        link.process.wait()
+        self._queue.fail_all(stopping)
+        for worker in self._workers:
+            for job in worker.running.values():
+                job.fail(stopping)
+            if worker.link is not None:
+                worker.link.close()
+        await asyncio.gather(*(worker.reap() for worker in self._workers))
 
     async def _attach(self, worker: Worker, spawned: Spawned) -> None:
         worker.state = State.LOADING
         worker.link = Link(spawned, _WorkerListener(self, worker))
         await worker.link.open()
-        if self._settings.timeouts.load is not None:
-            worker.watchdog = self._loop.call_later(
-                self._settings.timeouts.load, self._load_timed_out, worker
-            )
+        worker.watch(self._settings.timeouts.load, self._load_timed_out)
 
     # --- requests ---
 
@@ -223,10 +160,13 @@ class Pool:
             QueueFullError: too many requests wait.
         """
         if not self._was_ready:
-            raise NotReadyError("the model is not loaded yet", hint=self._loading_hint())
-        if self.waiting >= self._settings.queue.max_requests:
-            self._drop_left_clients()
-            if self.waiting >= self._settings.queue.max_requests:
+            reason = (
+                str(self.load_error) if self.load_error else "ask again in a few seconds; GET /readyz tells"
+            )
+            raise NotReadyError("the model is not loaded yet", hint=reason)
+        if len(self._queue) >= self._settings.queue.max_requests:
+            self._queue.drop_left_clients()
+            if len(self._queue) >= self._settings.queue.max_requests:
                 raise self._queue_full()
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         job = Job(self._next_id, codec, body, client, self._loop.create_future(), perf_counter())
@@ -240,28 +180,24 @@ class Pool:
 
     def abandon(self, answer: asyncio.Future[Answer]) -> None:
         """Drop a request whose client left: from the queue, or from a running async model."""
+        gone = ClientClosedRequestError("the client left")
         for job in self._queue:
             if job.answer is answer:
-                self._drop_queued(job)
+                self._queue.drop(job, gone)
                 return
         for worker in self._workers:
             for job in worker.running.values():
                 if job.answer is answer:
-                    self._fail(job, ClientClosedRequestError("the client left"))
-                    self._cancel(worker, job)
+                    job.fail(gone)
+                    worker.cancel(job)
                     return
 
-    def _loading_hint(self) -> str:
-        return (
-            str(self.load_error) if self.load_error else "try again in a few seconds; GET /readyz says when"
-        )
-
     def _queue_full(self) -> QueueFullError:
-        seconds = self._seconds_to_drain()
+        seconds = max(1, math.ceil(self._seconds_to_drain()))
         return QueueFullError(
             f"{self.waiting} requests are waiting already",
-            retry_after=max(1, math.ceil(seconds)),
-            hint=f"try again in {max(1, math.ceil(seconds))} s, or raise `runtime.queue.max_requests`",
+            retry_after=seconds,
+            hint=f"try again in {seconds} s, or raise `runtime.queue.max_requests`",
         )
 
     def _seconds_to_drain(self) -> float:
@@ -270,68 +206,48 @@ class Pool:
         ready = max(1, sum(worker.state is State.READY for worker in self._workers))
         return self._cost.predict(size) / size * self.waiting / ready
 
-    def _drop_left_clients(self) -> None:
-        """Make room in a full queue: requests whose clients have left count no more."""
-        for job in self._queue:
-            if job.client.disconnected:
-                self._drop_queued(job)
-
-    def _drop_queued(self, job: Job) -> None:
-        # It stays in the deque until its turn: removing from the middle costs the length of the queue.
-        if not job.answer.done():
-            self._dead += 1
-            self._fail(job, ClientClosedRequestError("the client left before the request ran"))
-
     def _expire(self, job: Job, seconds: float) -> None:
-        if job.answer.done():
+        if job.settled:
             return
         worker = next((worker for worker in self._workers if job.id in worker.running), None)
-        if worker is None:
-            self._dead += 1
-        self._fail(
-            job,
-            DeadlineExceededError(
-                f"no answer within {seconds:g} s ({'running' if worker else 'waiting for a worker'})",
-                hint="raise the request's X-Request-Timeout or `runtime.timeouts.request`",
-            ),
+        error = DeadlineExceededError(
+            f"no answer within {seconds:g} s ({'running' if worker else 'waiting for a worker'})",
+            hint="raise the request's X-Request-Timeout or `runtime.timeouts.request`",
         )
-        if worker is not None:
-            self._cancel(worker, job)
-
-    def _cancel(self, worker: Worker, job: Job) -> None:
-        # A sync model cannot be interrupted; its answer is dropped when it comes.
-        if worker.is_async and worker.link is not None:
-            worker.link.send(frames.encode_cancel([job.id]))
-
-    @staticmethod
-    def _fail(job: Job, error: TrussError) -> None:
-        if job.timer is not None:
-            job.timer.cancel()
-        if not job.answer.done():
-            job.answer.set_exception(error)
+        if worker is None:
+            self._queue.drop(job, error)
+        else:
+            job.fail(error)
+            worker.cancel(job)
 
     # --- handing over ---
 
     def _schedule(self) -> None:
         """Dispatch at the end of this turn of the event loop, with all that arrives in it."""
-        if not self._dispatch_scheduled:
-            self._dispatch_scheduled = True
-            self._loop.call_soon(self._dispatch_scheduled_turn)
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._dispatch_in_turn)
 
-    def _dispatch_scheduled_turn(self) -> None:
-        self._dispatch_scheduled = False
+    def _dispatch_in_turn(self) -> None:
+        self._turn_scheduled = False
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._queue:
-            free = [worker for worker in self._workers if worker.state is State.READY and worker.free > 0]
+        while len(self._queue):
+            free = [worker for worker in self._workers if worker.free > 0]
             if not free or self._must_hold():
                 return
             self._end_hold()
-            self._hand_over(free[0], self._take(self._batch_limit(free)))
+            self._hand_over(free[0], self._queue.take(self._batch_limit(free), self._max_bytes))
 
     def _must_hold(self) -> bool:
-        return self._hold_timer is not None and self.waiting < self._hold.expected
+        return self._hold_timer is not None and len(self._queue) < self._hold.expected
+
+    def _begin_hold(self, hold: Hold) -> None:
+        self._end_hold()
+        if hold.seconds >= _SHORTEST_TIMER:
+            self._hold = hold
+            self._hold_timer = self._loop.call_later(hold.seconds, self._hold_is_over)
 
     def _end_hold(self) -> None:
         if self._hold_timer is not None:
@@ -344,71 +260,32 @@ class Pool:
 
     def _batch_limit(self, free: Sequence[Worker]) -> int:
         most = self._settings.batching.max_requests
+        share = math.ceil(len(self._queue) / len(free))
         if free[0].is_async:
             return free[0].free
         if not self._joins:
-            burst = unjoined_burst(self._cost, most)
-            return min(burst, math.ceil(self.waiting / len(free)) or 1)
-        if len(free) > 1 and self._cost.per_row * self.waiting > self._cost.fixed:
+            return min(unjoined_burst(self._cost, most), share)
+        if len(free) > 1 and self._cost.per_row * len(self._queue) > self._cost.fixed:
             # The rows, not the call, cost the time: idle workers share them.
-            return min(most, math.ceil(self.waiting / len(free)))
+            return min(most, share)
         return most
 
-    def _take(self, most: int) -> list[Job]:
-        """The next jobs to run, oldest first, within the limits by count and bytes."""
-        batch: list[Job] = []
-        size = 0
-        while self._queue and len(batch) < most:
-            job = self._queue[0]
-            if job.answer.done():
-                self._queue.popleft()
-                self._dead -= 1
-                continue
-            if job.client.disconnected:
-                self._drop_queued(job)
-                continue
-            size += len(job.body)
-            if batch and size > self._max_bytes:
-                break
-            batch.append(self._queue.popleft())
-        return batch
-
     def _hand_over(self, worker: Worker, batch: Sequence[Job]) -> None:
-        if not batch or worker.link is None:
+        if not batch:
             return
+        worker.hand_over(batch)
         now = perf_counter()
-        number = worker.link.send_batch([frames.Request(job.id, job.codec, job.body) for job in batch])
-        for position, job in enumerate(batch):
+        for job in batch:
             self._metrics.queue_seconds.observe(now - job.arrived)
-            job.batch, job.position = number, position
-            worker.running[job.id] = job
         self._metrics.batch_requests.observe(len(batch))
-        limit = self._settings.timeouts.request
-        if limit is not None and worker.watchdog is None:
-            worker.watchdog = self._loop.call_later(limit, self._stuck, worker)
-
-    def _check_memory(self) -> None:
-        """Replace the workers that hold more memory than they may."""
-        for worker in self._workers:
-            if worker.state is State.READY and worker.link is not None and self._memory_limit is not None:
-                held = worker.link.resident_bytes()
-                if held > self._memory_limit:
-                    logger.error("worker %d holds %d MiB and is replaced", worker.index, held >> 20)
-                    worker.link.kill()
-        if not self._closing:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory)
-
-    def _stuck(self, worker: Worker) -> None:
-        worker.watchdog = None
-        if worker.link is not None and worker.running and not worker.is_async:
-            logger.error("worker %d has not answered in time and is replaced", worker.index)
-            worker.link.kill()
+        if not worker.is_async:  # a coroutine that takes too long is cancelled when its time is up
+            worker.watch(self._settings.timeouts.request, self._stuck)
 
     # --- what workers report ---
 
     def on_ready(self, worker: Worker, facts: Mapping[str, Any]) -> None:
         """A worker has loaded the model."""
-        self._stop_watchdog(worker)
+        worker.unwatch()
         worker.state = State.READY
         worker.capacity, worker.is_async = int(facts["capacity"]), bool(facts["is_async"])
         self._was_ready = True
@@ -418,37 +295,30 @@ class Pool:
 
     def on_failed(self, worker: Worker, error: TrussError, *, permanent: bool) -> None:
         """A worker could not load the model."""
-        self._stop_watchdog(worker)
+        worker.unwatch()
         worker.state = State.FAILED
         self.load_error = error
         logger.error("worker %d cannot load the model: %s", worker.index, error)
         if all(other.state is State.FAILED for other in self._workers):
             self._was_ready = False
-            for job in self._queue:
-                self._fail(job, NotReadyError("the model cannot be loaded", hint=str(error)))
-            self._queue.clear()
-            self._dead = 0
+            self._queue.fail_all(NotReadyError("the model cannot be loaded", hint=str(error)))
         if permanent or self._settings.exit_on_load_failure:
             self._given_up = True
             self.on_fatal(error)
 
     def on_answers(self, worker: Worker, answers: Answers) -> None:
         """A worker answered a batch, or one request of an async model."""
-        self._stop_watchdog(worker)
+        worker.unwatch()
         worker.failures = 0
         self._count(answers)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
         if self._joins and not worker.is_async:
-            self._begin_hold(hold_after(len(answered), self.waiting, self._cost))
+            self._begin_hold(hold_after(len(answered), len(self._queue), self._cost))
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
         for job, answer in answered:
-            if job is None:
-                continue
-            if job.timer is not None:
-                job.timer.cancel()
-            if not job.answer.done():
-                job.answer.set_result(answer)
+            if job is not None:
+                job.succeed(answer)
 
     def _count(self, answers: Answers) -> None:
         metrics = self._metrics
@@ -460,88 +330,69 @@ class Pool:
             seconds = (answers.decode + answers.predict + answers.encode) * 1e-9
             self._cost.observe(answers.rows, seconds)
 
-    def _begin_hold(self, hold: Hold) -> None:
-        self._end_hold()
-        # The event loop's timers count milliseconds; a shorter hold is the turn of the loop that
-        # dispatching takes anyway.
-        if hold.seconds >= 0.001:
-            self._hold = hold
-            self._hold_timer = self._loop.call_later(hold.seconds, self._hold_is_over)
-
     def on_lost(self, worker: Worker) -> None:
         """A worker's connection closed: settle what it was running, and start another."""
-        self._stop_watchdog(worker)
+        worker.unwatch()
         if self._closing:
             return
         lost, worker.running = list(worker.running.values()), {}
-        process = worker.link.process if worker.link is not None else None
         if worker.state is not State.FAILED:
             worker.state = State.LOST
             logger.error(
-                "worker %d died (%s) with %d requests running", worker.index, _ending(process), len(lost)
+                "worker %d died (%s) with %d requests running", worker.index, worker.ending(), len(lost)
             )
-        for job in reversed(lost):
-            self._settle_lost(job, worker.link)
+        for job in reversed(lost):  # what goes back to the front of the queue keeps its order
+            self._settle_lost(job, worker)
         if not self._given_up:
             replacing = self._loop.create_task(self._replace(worker))
             self._replacing.add(replacing)  # the event loop itself keeps no reference to a task
             replacing.add_done_callback(self._replacing.discard)
         self._schedule()
 
-    def _settle_lost(self, job: Job, link: Link | None) -> None:
-        if job.answer.done():
+    def _settle_lost(self, job: Job, worker: Worker) -> None:
+        if job.settled:
             return
-        if link is not None and not link.progress.had_begun(job.batch, job.position):
-            self._queue.appendleft(job)
+        if not worker.had_begun(job):
+            self._queue.put_back(job)
             return
         job.kills += 1
         if job.kills >= _MOST_KILLS:
             message = f"{job.kills} workers died while they were answering this request; it is refused"
-            self._fail(job, WorkerLostError(message, hint="the request may exhaust memory: make it smaller"))
+            job.fail(WorkerLostError(message, hint="the request may exhaust memory: make it smaller"))
         elif self._settings.idempotent:
-            self._queue.appendleft(job)
+            self._queue.put_back(job)
         else:
-            self._fail(
-                job,
-                WorkerLostError(
-                    "the worker died while it was answering this request",
-                    hint="send it again; `runtime.idempotent: true` lets the server do that by itself",
-                ),
-            )
+            hint = "send it again; `runtime.idempotent: true` lets the server do that by itself"
+            job.fail(WorkerLostError("the worker died while it was answering this request", hint=hint))
 
     async def _replace(self, worker: Worker) -> None:
         # The first replacement starts at once; a model that keeps dying is given ever more time.
         delay = min(_LONGEST_BACK_OFF, 0.5 * 2 ** (worker.failures - 1)) if worker.failures else 0.0
         worker.failures += 1
-        await asyncio.gather(asyncio.sleep(delay), self._reap_lost(worker))
-        if self._closing:
-            return
-        self._metrics.worker_restarts += 1
-        await self._attach(worker, self._spawn(worker.index))
+        await asyncio.gather(asyncio.sleep(delay), worker.reap())
+        if not self._closing:
+            self._metrics.worker_restarts += 1
+            await self._attach(worker, self._spawn(worker.index))
 
-    async def _reap_lost(self, worker: Worker) -> None:
-        if worker.link is not None:
-            await self._reap(worker.link)
-            worker.link.progress.close()
+    # --- workers that must go ---
 
     def _load_timed_out(self, worker: Worker) -> None:
-        worker.watchdog = None
         logger.error("worker %d did not load the model in time and is replaced", worker.index)
-        if worker.link is not None:
-            worker.link.kill()
+        worker.kill()
 
-    @staticmethod
-    def _stop_watchdog(worker: Worker) -> None:
-        if worker.watchdog is not None:
-            worker.watchdog.cancel()
-            worker.watchdog = None
+    def _stuck(self, worker: Worker) -> None:
+        logger.error("worker %d has not answered in time and is replaced", worker.index)
+        worker.kill()
 
-
-def _ending(process: Any) -> str:
-    code = process.poll() if process is not None else None
-    if code is None:
-        return "connection closed"
-    return f"signal {-code}" if code < 0 else f"exit status {code}"
+    def _check_memory(self, limit: int) -> None:
+        """Replace the workers that hold more memory than they may."""
+        for worker in self._workers:
+            held = worker.link.resident_bytes() if worker.link is not None else 0
+            if worker.state is State.READY and held > limit:
+                logger.error("worker %d holds %d MiB and is replaced", worker.index, held >> 20)
+                worker.kill()
+        if not self._closing:
+            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, limit)
 
 
 class _WorkerListener:

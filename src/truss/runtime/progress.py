@@ -55,6 +55,7 @@ class Progress:
         return bool(batch < current or (batch == current and position < begun))
 
     def close(self) -> None:
-        """Let go of the memory."""
-        self._memory.close()
-        os.close(self.fd)
+        """Let go of the memory; a second time does nothing."""
+        if not self._memory.closed:
+            self._memory.close()
+            os.close(self.fd)
