@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from truss.config import append_value, remove_value, set_value
-from truss.errors import ExamplesError, InvalidInputError
+from truss.errors import ExamplesError, InvalidInputError, TrussError
 from truss.model import Fingerprint, LoadedModel, fingerprint, load_model
-from truss.model.examples import Example, write_examples
+from truss.model.examples import MISSING, Example, write_examples
 from truss.packaging import create_truss, init_truss, layout, readme
 from truss.packaging.create import read_requirements
-from truss.packaging.golden import mismatches
+from truss.packaging.golden import mismatches, with_answer
 from truss.packaging.progress import progress
 from truss.spec import TrussSpec
 
@@ -212,7 +212,7 @@ class TrussHandle:
         names = ", ".join(example.name for example in examples) or "none"
         raise ExamplesError(f"there is no example '{name_or_index}'", hint=f"there are: {names}")
 
-    def add_example(self, name: str, input: Any, expected: Any = None) -> None:  # noqa: A002  # the 2022 name
+    def add_example(self, name: str, input: Any, expected: Any = MISSING) -> None:  # noqa: A002  # the 2022 name
         """Add an example, replacing the one of that name.
 
         Args:
@@ -220,9 +220,9 @@ class TrussHandle:
             input: The request.
             expected: The answer it should get; default: whatever the model answers now.
         """
-        answer = self.predict(input) if expected is None else expected
+        answer = self.predict(input) if expected is MISSING else expected
         others = [example for example in self.examples() if example.name != name]
-        self.update_examples([*others, Example(name, input, answer)])
+        self.update_examples([*others, with_answer(Example(name, input), answer)])
 
     def update_examples(self, examples: Sequence[Example]) -> None:
         """Replace all examples."""
@@ -331,11 +331,14 @@ class TrussHandle:
 
     def add_data(self, file_dir_or_glob: PathText) -> None:
         """Copy files or folders into the data directory; a folder keeps its name."""
-        layout.copy_into(layout.matching(file_dir_or_glob, "data file"), self.spec.data_dir)
+        data_dir = self.spec.data_dir
+        layout.copy_into(layout.matching(file_dir_or_glob, "data file"), data_dir, replace=True)
+        layout.mark_large_files(self._truss_dir, data_dir)
 
     def add_bundled_package(self, file_dir_or_glob: PathText) -> None:
         """Copy Python modules or packages into the packages directory."""
-        layout.copy_into(layout.matching(file_dir_or_glob, "package"), self.spec.bundled_packages_dir)
+        packages_dir = self.spec.bundled_packages_dir
+        layout.copy_into(layout.matching(file_dir_or_glob, "package"), packages_dir, replace=True)
 
     def generate_readme(self) -> str:
         """The text of a README with the commands that run this Truss."""
@@ -358,25 +361,7 @@ class TrussHandle:
         return f"<b>Truss</b><table>{rows}</table>"
 
     def _facts(self) -> dict[str, str]:
-        spec = self.spec
-        examples = spec.examples
-        facts = {
-            "name": spec.config.model_name or "",
-            "model": f"{spec.config.model_framework} ({spec.config.model_type})",
-            "folder": str(self._truss_dir),
-            "size": _readable(layout.size_of(self._truss_dir)),
-            "requirements": ", ".join(spec.requirements) or "none",
-            "examples": ", ".join(example.name for example in examples),
-            "ask it": f"predict(example({examples[0].name!r}).input)" if examples else "predict(...)",
-            "serve it": f"truss serve {self._truss_dir}",
-        }
-        return {name: value for name, value in facts.items() if value}
-
-
-def _readable(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("the loop returns")
+        try:
+            return self.spec.summary()
+        except TrussError as error:  # a file was broken meanwhile: say so where the handle shows
+            return {"folder": str(self._truss_dir), "problem": str(error)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from truss.config import TrussConfig, config_to_dict, read_config
 from truss.model import ModelSource
 from truss.model.examples import Example, read_examples
+from truss.packaging import layout
 from truss.packaging.create import read_requirements
 
 
@@ -161,3 +163,27 @@ class TrussSpec:
     def examples(self) -> list[Example]:
         """The examples, as the file has them now."""
         return read_examples(self.truss_dir, self.config)
+
+    def summary(self) -> dict[str, str]:
+        """What a reader wants to know first, in words: empty facts are left out."""
+        examples = self.examples
+        facts = {
+            "name": self.config.model_name or "",
+            "model": f"{self.config.model_framework} ({self.config.model_type})",
+            "folder": str(self.truss_dir),
+            "size": _readable(layout.size_of(self.truss_dir)),
+            "requirements": ", ".join(self.requirements) or "none",
+            "examples": ", ".join(example.name for example in examples),
+            "ask it": f"predict(example({examples[0].name!r}).input)" if examples else "predict(...)",
+            "serve it": f"truss serve {shlex.quote(str(self.truss_dir))}",
+        }
+        return {name: value for name, value in facts.items() if value}
+
+
+def _readable(size: int) -> str:
+    value, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

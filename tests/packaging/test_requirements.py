@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from truss.frameworks.base import Saved
+from truss.packaging.references import imports_in, modules_in_pickle, modules_of
 from truss.packaging.requirements import (
     capture,
     distributions_of,
-    imports_in,
-    modules_in_pickle,
-    modules_of,
     source_of,
 )
 

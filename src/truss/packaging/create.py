@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,16 @@ def create_truss(
         _write(folder, framework, saved, needs, name=name, requirements=lines)
         layout.copy_into(data, folder / "data")
         if packages or needs.local:
-            layout.copy_into([*needs.local, *packages], folder / "packages")
+            given = {path.absolute().name for path in packages}  # goes before what was found
+            found = [path for path in needs.local if path.name not in given]
+            layout.copy_into([*found, *packages], folder / "packages")
         config = read_config(folder)
-        if check and saved.repeatable:
+        if check and golden:
             with progress("Checking the examples on the packaged copy"):
-                golden = recorded(golden, framework, model, folder, config)
+                live = partial(framework.answer, model) if saved.repeatable else None
+                golden = recorded(golden, live, folder, config)
         write_examples(folder, config, golden)
-        layout.write_git_files(folder, "data")
+        layout.write_git_files(folder, folder / "data")
     for note in saved.notes:
         # Where a notebook or a terminal shows it; results go elsewhere.
         sys.stderr.write(f"note: {note}\n")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from truss.config import TrussConfig
-from truss.errors import ExamplesError, GoldenMismatchError
-from truss.frameworks.base import Framework
+from truss.errors import ExamplesError, GoldenMismatchError, TrussError
 from truss.model import load_model, to_plain
 from truss.model.compare import TOLERANCES, difference, tolerance_of
 from truss.model.examples import Example
 from truss.model.steps import with_both_names
+
+Predict = Callable[[Any], Any]
+"""Answers a request."""
 
 
 def as_examples(given: Any) -> list[Example]:
@@ -48,39 +51,70 @@ def _as_example(item: Example | dict[str, Any], number: int) -> Example:
 
 
 def recorded(
-    examples: Sequence[Example], framework: Framework, model: object, truss_dir: Path, config: TrussConfig
+    examples: Sequence[Example], live: Predict | None, truss_dir: Path, config: TrussConfig
 ) -> list[Example]:
     """The examples with the live object's answers as expected ones, proven on the packaged copy.
 
+    Args:
+        examples: What to ask.
+        live: Answers as the live object does; None when it draws its answers at random: then the packaged
+            copy is asked only to see that it answers.
+        truss_dir: The packaged copy.
+        config: Its config.
+
     Raises:
-        GoldenMismatchError: the packaged copy answers differently; shows what differs.
+        GoldenMismatchError: the packaged copy answers differently, or the live object differently from
+            what an example expects; shows what differs.
+        ExamplesError: the live object cannot answer an example.
         ModelError: the packaged copy cannot be loaded or cannot answer.
     """
-    if not examples:
-        return []
     packaged = load_model(truss_dir, config)
     try:
-        return [_proven(example, framework, model, packaged.predict) for example in examples]
+        return [_proven(example, live, packaged.predict) for example in examples]
     finally:
         packaged.close()
 
 
-def _proven(example: Example, framework: Framework, model: object, predict: Any) -> Example:
+def _proven(example: Example, live: Predict | None, packaged: Predict) -> Example:
     request = to_plain(example.input)
-    live = framework.answer(model, with_both_names(copy.deepcopy(request)))
-    found = difference(live, predict(copy.deepcopy(request)), example.tolerance)
-    if found is not None:
+    answer = None if live is None else _live_answer(live, example.name, request)
+    copied = packaged(copy.deepcopy(request))
+    if live is None:
+        return replace(example, input=request)
+    if (found := example.difference(answer)) is not None:
+        raise GoldenMismatchError(
+            f"example '{example.name}': the live object answers differently from what is expected:\n{found}",
+            hint="leave out `expected` to store what the object answers",
+        )
+    if (found := difference(answer, copied, example.tolerance)) is not None:
         raise GoldenMismatchError(
             f"example '{example.name}': the packaged copy answers differently from the live object:\n{found}",
             hint="if the model is random by design, fix its seed or pass check=False",
         )
+    return with_answer(replace(example, input=request), answer)
+
+
+def _live_answer(live: Predict, name: str, request: Any) -> Any:
+    try:
+        return live(with_both_names(copy.deepcopy(request)))
+    except TrussError:
+        raise
+    except Exception as error:
+        raise ExamplesError(
+            f"the object cannot answer example '{name}': {type(error).__name__}: {error}",
+            hint="give a request that the object answers, e.g. {'inputs': [...]} with one entry a row",
+        ) from error
+
+
+def with_answer(example: Example, answer: Any) -> Example:
+    """The example expecting an answer, and with the tolerance of its numbers, whose type no file keeps."""
     tolerance = example.tolerance
-    if tolerance is None and tolerance_of(live) != TOLERANCES["float64"]:
-        tolerance = tolerance_of(live)  # the file keeps no number types
-    return Example(example.name, request, to_plain(live), tolerance)
+    if tolerance is None and tolerance_of(answer) != TOLERANCES["float64"]:
+        tolerance = tolerance_of(answer)
+    return replace(example, expected=to_plain(answer), tolerance=tolerance)
 
 
-def mismatches(examples: Iterable[Example], predict: Any) -> dict[str, str]:
+def mismatches(examples: Iterable[Example], predict: Predict) -> dict[str, str]:
     """Replay golden requests: the name of each example that fails, with what differs."""
     found = {example.name: example.difference(predict(example.input)) for example in examples}
     return {name: text for name, text in found.items() if text is not None}

@@ -107,5 +107,5 @@ def init_truss(
         layout.copy_into(packages, folder / "packages")
         example = Example("example-1", {"inputs": [1, 2]}, {"predictions": [1, 2]})
         write_examples(folder, read_config(folder), [example])
-        layout.write_git_files(folder, "data")
+        layout.write_git_files(folder, folder / "data")
     return target

@@ -9,7 +9,7 @@ import shutil
 import string
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from truss.config import CONFIG_FILE
@@ -63,61 +63,78 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 def built_beside(target: Path) -> Iterator[Path]:
     """A folder to build in, next to the target; it takes the target's place at the end.
 
+    An existing empty target may be the current folder or a mount point, so it is not replaced: the folder
+    to build in is inside it, and its contents move up.
+
     When the block raises, the folder is removed and whatever was at the target is untouched.
 
     Raises:
-        TargetDirectoryError: the folder above cannot be written to.
+        TargetDirectoryError: the target cannot be written.
     """
-    created = _make_parents(target.parent)
+    target = target.resolve()  # a link stays a link
+    inside = target.is_dir() and not any(target.iterdir())
+    with _parents_made(target.parent), _writing(target):
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target if inside else target.parent))
+        try:
+            yield beside
+            beside.chmod(0o755)
+            if inside:
+                _move_up(beside)
+            else:
+                _take_place(beside, target)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _parents_made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; remove the made ones when the block raises."""
+    made: list[Path] = []
     try:
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
-        yield beside
-        beside.chmod(0o755)
-        _take_place(beside, target)
+        with _writing(folder):
+            for parent in [parent for parent in (folder, *folder.parents) if not parent.exists()][::-1]:
+                parent.mkdir()
+                made.append(parent)
+        yield
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        for folder in reversed(created):
-            folder.rmdir()
+        for parent in reversed(made):
+            with suppress(OSError):  # somebody else uses it meanwhile
+                parent.rmdir()
         raise
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()][::-1]
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
-        for parent in missing:
-            parent.mkdir(exist_ok=True)
+        yield
     except OSError as error:
-        raise _cannot_write(folder, error) from error
-    return missing
+        raise TargetDirectoryError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(target),
+            hint="choose a folder you may write to, with enough free space",
+        ) from error
 
 
-def _cannot_write(target: Path, error: OSError) -> TargetDirectoryError:
-    return TargetDirectoryError(
-        f"cannot be written: {error.strerror or error}",
-        where=str(target),
-        hint="choose a folder you may write to",
-    )
+def _move_up(built: Path) -> None:
+    for child in built.iterdir():
+        child.rename(built.parent / child.name)
+    built.rmdir()
 
 
 def _take_place(built: Path, target: Path) -> None:
     if not target.exists():
         built.rename(target)
         return
-    if not any(target.iterdir()):
-        # An existing empty folder may be the current one or a mount point: keep it, fill it.
-        for child in built.iterdir():
-            child.rename(target / child.name)
-        built.rmdir()
-        return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old / target.name)
     try:
-        built.rename(target)
+        target.rename(old / target.name)
+        try:
+            built.rename(target)
+        except BaseException:
+            (old / target.name).rename(target)
+            raise
     except BaseException:
-        (old / target.name).rename(target)
         old.rmdir()
         raise
     shutil.rmtree(old, ignore_errors=True)
@@ -139,33 +156,80 @@ def matching(pattern: str | os.PathLike[str], what: str) -> list[Path]:
     return found
 
 
-def copy_into(sources: Sequence[Path], folder: Path) -> None:
-    """Copy files and folders into a folder, each under its own name, replacing what has that name."""
+def copy_into(sources: Sequence[Path], folder: Path, *, replace: bool = False) -> None:
+    """Copy files and folders into a folder, each under its own name.
+
+    Args:
+        sources: What to copy; the same one twice counts once.
+        folder: Where to, made when it does not exist.
+        replace: Whether to replace what has one of the names, and to add to a folder that has.
+
+    Raises:
+        PackagingError: two have one name, a source holds the folder, or one cannot be read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for source in sources:
+    for source in dict.fromkeys(source.absolute() for source in sources):
         destination = folder / source.name
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise PackagingError(
+                "the folder holds the Truss itself",
+                where=str(source),
+                hint="give the files to copy one by one",
+            )
+        if destination.exists() and not replace:
+            raise PackagingError(
+                f"there is a '{source.name}' in {folder.name}/ already", where=str(source), hint="rename it"
+            )
+        _copy(source, destination)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    try:
         if source.is_dir():
             shutil.copytree(source, destination, ignore=_NO_COPY, dirs_exist_ok=True)
         else:
             shutil.copy2(source, destination)
+    except OSError as error:
+        # copytree collects the reasons of all files in one error: the first tells enough.
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+        raise PackagingError(
+            f"cannot be copied: {reason}", where=str(source), hint="check your rights and the free space"
+        ) from error
 
 
-def write_git_files(truss_dir: Path, data_dir: str) -> None:
+def write_git_files(truss_dir: Path, data_dir: Path) -> None:
     """Write `.gitignore` and `.gitattributes`, so that the folder can be committed as it is."""
-    (truss_dir / ".gitignore").write_text(GITIGNORE)
-    (truss_dir / ".gitattributes").write_text(git_attributes(truss_dir, data_dir))
+    (truss_dir / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
+    (truss_dir / ".gitattributes").write_text(
+        f"# Data files from 1 MiB on are kept in Git LFS (git lfs install).\n"
+        f"{_escaped(data_dir.relative_to(truss_dir))}/** -text\n",
+        encoding="utf-8",
+    )
+    mark_large_files(truss_dir, data_dir)
 
 
-def git_attributes(truss_dir: Path, data_dir: str) -> str:
-    """Git LFS for each large data file by its path, so that small ones stay readable in diffs."""
-    lines = ["# Data files from 1 MiB on are kept in Git LFS (git lfs install)."]
-    for path in sorted((truss_dir / data_dir).rglob("*")):
-        if path.is_file() and path.stat().st_size >= LARGE:
-            name = path.relative_to(truss_dir).as_posix()
-            escaped = "".join("[[:space:]]" if letter == " " else letter for letter in name)
-            lines.append(f"{escaped} filter=lfs diff=lfs merge=lfs -text")
-    lines.append(f"{data_dir}/** -text")
-    return "\n".join(lines) + "\n"
+def mark_large_files(truss_dir: Path, data_dir: Path) -> None:
+    """Add a Git LFS line for each large data file that `.gitattributes` does not list yet.
+
+    Each by its path, so that small files stay readable in diffs. A Truss without the file, or with data
+    elsewhere, is left as it is.
+    """
+    attributes = truss_dir / ".gitattributes"
+    if not attributes.is_file() or not data_dir.is_relative_to(truss_dir):
+        return
+    text = attributes.read_text(encoding="utf-8")
+    large = (path for path in sorted(data_dir.rglob("*")) if path.is_file() and path.stat().st_size >= LARGE)
+    lines = [f"{_escaped(path.relative_to(truss_dir))} filter=lfs diff=lfs merge=lfs -text" for path in large]
+    added = [line for line in lines if line not in text.splitlines()]
+    if added:
+        end = "" if not text or text.endswith("\n") else "\n"
+        attributes.write_text("\n".join([f"{text}{end}{added[0]}", *added[1:], ""]), encoding="utf-8")
+
+
+def _escaped(path: Path) -> str:
+    """A path as a Git pattern that matches just it."""
+    special = {" ": "[[:space:]]", **{letter: f"\\{letter}" for letter in "*?[]\\"}}
+    return "".join(special.get(letter, letter) for letter in path.as_posix())
 
 
 def size_of(truss_dir: Path) -> int:

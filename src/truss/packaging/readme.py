@@ -30,7 +30,7 @@ def readme(name: str, config: TrussConfig, examples: Sequence[Example]) -> str:
         *([config.description] if config.description else []),
         f"A Truss: a `{config.model_framework}` model ({config.model_type}) with its code, data and needs.",
         "## Run it",
-        _code("sh", ["pip install 'truss[runtime]'", *_install(config)]),
+        _code("sh", ["pip install 'truss[runtime]'", *_install(name, config)]),
         "In this process, or over HTTP:",
         _code("sh", [f"truss predict {name} -d {_quoted(request)}", f"truss serve {name}"]),
         _code("sh", [f"curl http://127.0.0.1:8080/v1/models/model:predict -d {_quoted(request)}"]),
@@ -43,9 +43,14 @@ def readme(name: str, config: TrussConfig, examples: Sequence[Example]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _install(config: TrussConfig) -> list[str]:
-    lines = config.requirements
-    return ["pip install " + " ".join(shlex.quote(line) for line in lines)] if lines else []
+def _install(name: str, config: TrussConfig) -> list[str]:
+    if config.requirements_file is not None:
+        return [f"pip install -r {shlex.quote(f'{name}/{config.requirements_file}')}"]
+    # A line may be an option with its value (`--extra-index-url URL`), which are two words to a shell.
+    words = [
+        word for line in config.requirements for word in (line.split() if line.startswith("-") else [line])
+    ]
+    return ["pip install " + " ".join(map(shlex.quote, words))] if words else []
 
 
 def _examples_part(name: str, examples: Sequence[Example]) -> list[str]:

@@ -9,15 +9,15 @@ in the same way.
 
 from __future__ import annotations
 
-import ast
-import io
-import pickle
+import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import (
     Distribution,
     PackageNotFoundError,
@@ -27,10 +27,10 @@ from importlib.metadata import (
 )
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from truss.frameworks.base import Saved
+from truss.packaging.references import imports_below, imports_in, modules_in_pickle, modules_of
 
 _OWN = "truss"
 
@@ -79,134 +79,18 @@ def _start(saved: Saved) -> Iterator[str]:
     yield from imports_in(saved.model_class, at_import_only=True)
 
 
-def modules_of(item: object) -> Iterable[str]:
-    """The modules a pickle of the object would name.
-
-    Modules, classes and functions name their own; of anything else, the parts are looked at.
-    """
-    if isinstance(item, ModuleType):
-        return [item.__name__]
-    if isinstance(item, type) or (callable(item) and hasattr(item, "__qualname__")):
-        return [str(item.__module__)] if getattr(item, "__module__", None) else []
-    return modules_in_pickle(_without_contents(item))
-
-
-def _without_contents(item: object) -> bytes:
-    """A pickle of the object with its arrays and texts of bytes left out, since they name no code."""
-    from cloudpickle import Pickler
-
-    class References(Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        def persistent_id(self, obj: Any) -> str | None:
-            is_array = type(obj).__module__ == "numpy" and hasattr(obj, "nbytes")
-            return type(obj).__name__ if is_array or isinstance(obj, (bytes, bytearray)) else None
-
-    stream = io.BytesIO()
-    References(stream).dump(item)
-    return stream.getvalue()
-
-
-def modules_in_pickle(stream: bytes) -> set[str]:
-    """The modules that a pickle imports when it is loaded.
-
-    The pickle is read with every class and function replaced by a stand-in, so nothing of it is
-    imported or run.
-    """
-    reader = _Reader(io.BytesIO(stream))
-    reader.load()
-    return reader.modules
-
-
-class _Accepting(type):
-    """The type of the stand-in, which is a class: pickles make instances of what they have built."""
-
-    def __call__(cls, *_: Any, **__: Any) -> Any:
-        return cls
-
-    def __setitem__(cls, key: Any, value: Any) -> None:
-        """Accept an item, as a mapping would."""
-
-
-class _StandIn(metaclass=_Accepting):
-    """Takes the place of whatever a pickle would build: accepts every step, does nothing."""
-
-    def __new__(cls, *_: Any, **__: Any) -> Any:  # it stands for its own instances
-        return cls
-
-    @staticmethod
-    def __setstate__(state: Any) -> None: ...
-
-    @staticmethod
-    def append(item: Any) -> None:
-        """Accept an item, as a list would."""
-
-    @staticmethod
-    def extend(items: Any) -> None:
-        """Accept items, as a list would."""
-
-    @staticmethod
-    def add(item: Any) -> None:
-        """Accept an item, as a set would."""
-
-
-class _Reader(pickle.Unpickler):
-    """Reads a pickle with stand-ins for all it names, and notes the modules."""
-
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream)
-        self.modules: set[str] = set()
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        self.modules.add(module_name)
-        # cloudpickle writes a module that code refers to as a call with its name.
-        return self._note_module if global_name == "subimport" else _StandIn
-
-    def persistent_load(self, pid: Any) -> None:
-        """What `_without_contents` left out."""
-
-    def _note_module(self, name: str) -> type[_StandIn]:
-        self.modules.add(name)
-        return _StandIn
-
-
-def imports_in(source: str, *, at_import_only: bool = False) -> set[str]:
-    """The absolute names of modules that Python source imports.
-
-    Args:
-        source: The source.
-        at_import_only: Leave out the imports inside functions, which a run may never reach.
-    """
-    names: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            names.add(node.module)
-        elif not (at_import_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
-            waiting += ast.iter_child_nodes(node)
-    return names
-
-
-def imports_below(source: Path) -> set[str]:
-    """The modules that a file, or the files of a package, import."""
-    files = [source] if source.is_file() else sorted(source.rglob("*.py"))
-    names: set[str] = set()
-    for file in files:
-        # A template, or a file of another Python version, is not importable, and imports nothing.
-        with suppress(SyntaxError, UnicodeDecodeError):
-            names |= imports_in(file.read_text(encoding="utf-8"))
-    return names
-
-
 def distributions_of(module: str) -> list[str]:
     """The installed distributions that a module comes from; none for the user's own.
 
     Several distributions may share a top-level name (`google`, `azure`): those count that hold the
-    module's own file.
+    module's own file. A file of the user's may have the name of an installed module and hide it: then
+    none counts.
     """
     top = module.partition(".")[0]
-    owners = [name for name in dict.fromkeys(module_owners().get(top, ())) if not _is_in_place(name)]
+    owners = [name for name in dict.fromkeys(module_owners().get(top, ())) if not _is_the_users(name)]
+    imported_from = _file_of(top)
+    if imported_from is not None:
+        owners = [name for name in owners if _lies_beside(imported_from, distribution(name))]
     if len(owners) < 2:
         return owners
     path = module.replace(".", "/")
@@ -215,9 +99,28 @@ def distributions_of(module: str) -> list[str]:
     return exact or owners
 
 
-@cache
+def _lies_beside(file: Path, found: Distribution) -> bool:
+    """Whether a file is in the folder that a distribution is installed in."""
+    root = Path(str(found.locate_file("")))
+    # Folders are compared resolved as well: some installers and systems link them.
+    return file.is_relative_to(root) or file.parent.resolve().is_relative_to(root.resolve())
+
+
 def module_owners() -> dict[str, list[str]]:
     """The distributions that provide each top-level module."""
+    return _owners(tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+def _changed(folder: str) -> int:
+    """When something was last installed to or removed from a folder, in nanoseconds; 0 when it is none."""
+    with suppress(OSError):
+        return os.stat(folder or ".").st_mtime_ns  # noqa: PTH116  # every entry of sys.path, each time
+    return 0
+
+
+@lru_cache(maxsize=1)
+def _owners(_state: tuple[tuple[str, int], ...]) -> dict[str, list[str]]:
+    # Reading every distribution's files takes a while; a notebook that installs one has to see it, though.
     owners = {top: list(names) for top, names in packages_distributions().items()}
     if sys.version_info < (3, 11):  # there it knows only those that list their modules in top_level.txt
         for found in distributions():
@@ -233,21 +136,28 @@ def _tops(found: Distribution) -> set[str]:
     return {path.parts[0].partition(".")[0] for path in files}
 
 
-@cache
-def _is_in_place(name: str) -> bool:
-    """Whether a distribution is installed from a folder for development: its code is the user's own."""
-    record = distribution(name).read_text("direct_url.json")
-    return record is not None and '"editable": true' in record.replace('"editable":true', '"editable": true')
+def _is_the_users(name: str) -> bool:
+    """Whether a distribution was made from a folder here: its code is the user's own, and on no index."""
+    return any(
+        "dir_info" in _origin(found) or _is_a_working_copy(found) for found in distributions(name=name)
+    )
+
+
+def _origin(found: Distribution) -> dict[str, Any]:
+    """Where a distribution was installed from, when that was no index (PEP 610)."""
+    record = found.read_text("direct_url.json")
+    return {} if record is None else dict(json.loads(record))
+
+
+def _is_a_working_copy(found: Distribution) -> bool:
+    """Whether its metadata are what a build left beside the sources."""
+    installed = Path(str(found.locate_file(""))).name in ("site-packages", "dist-packages")
+    return not installed and found.read_text("SOURCES.txt") is not None
 
 
 def source_of(top: str) -> Path | None:
     """The file or folder that a top-level module of the user's own is in; None when it has no source."""
-    module = sys.modules.get(top)
-    spec = getattr(module, "__spec__", None)
-    try:
-        spec = spec or find_spec(top)
-    except (ImportError, ValueError):
-        return None
+    spec = _spec_of(top)
     if spec is None:
         return None
     if spec.submodule_search_locations:
@@ -255,16 +165,36 @@ def source_of(top: str) -> Path | None:
     return Path(spec.origin).resolve() if spec.origin and spec.origin.endswith(".py") else None
 
 
+def _file_of(top: str) -> Path | None:
+    """The file that importing a top-level module runs; None where there is no single one."""
+    spec = _spec_of(top)
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Path(os.path.abspath(spec.origin))  # noqa: PTH100  # links are not followed
+
+
+def _spec_of(top: str) -> ModuleSpec | None:
+    try:
+        return getattr(sys.modules.get(top), "__spec__", None) or find_spec(top)
+    except (ImportError, ValueError):
+        return None
+
+
 def _comes_with_python(top: str) -> bool:
     return top in sys.stdlib_module_names or top in ("__main__", "__mp_main__", "_virtualenv")
 
 
 def _pin(name: str) -> str:
-    """`name==version` of the installed distribution; the bare name when it is not installed here."""
+    """The requirement line of the installed distribution; the bare name when it is not installed here."""
     try:
-        found: Distribution = distribution(name)
+        found = distribution(name)
     except PackageNotFoundError:
         return name
+    origin = _origin(found)
+    if "vcs_info" in origin:  # on no index: the commit it was installed from is the exact pin
+        repository = f"{origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}"
+        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        return f"{name} @ {repository}{folder}"
     # A local version (`2.3.0+cu121`) names a build that indexes need not have.
     return f"{name}=={found.version.partition('+')[0]}"
 
