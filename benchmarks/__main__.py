@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks [serving|start|simulation|report ...]`."""
+"""The command line: `python -m benchmarks [PART ...]`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,38 @@ import argparse
 import signal
 import sys
 
-from benchmarks import report, serving, simulation, start
+from benchmarks import (
+    health,
+    images,
+    memory,
+    operations,
+    report,
+    requirements,
+    serving,
+    simulation,
+    start,
+    streaming,
+    weights,
+    wrapped,
+)
 from benchmarks.contenders import contenders
 from benchmarks.workloads import WORKLOADS
+from truss.frameworks.registry import BUILT_IN
+
+_PARTS = (
+    "serving",
+    "start",
+    "memory",
+    "weights",
+    "health",
+    "wrapped",
+    "streaming",
+    "operations",
+    "requirements",
+    "images",
+    "simulation",
+    "report",
+)
 
 
 def _names(text: str) -> list[str]:
@@ -20,16 +49,21 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Measure Truss beside its floor and its peers, and write docs/benchmarks.md.",
     )
-    parts = ("serving", "start", "simulation", "report")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"what to run: {', '.join(parts)} (default: all)"
+        "parts", nargs="*", metavar="PART", help=f"what to run: {', '.join(_PARTS)} (default: all)"
     )
     parser.add_argument("--only", type=_names, help=f"servers, with commas: {', '.join(contenders())}")
+    parser.add_argument(
+        "--framework", type=_names, help="frameworks of `requirements`, with commas; others stay as they were"
+    )
     parser.add_argument("--workload", type=_names, help=f"workloads, with commas: {', '.join(WORKLOADS)}")
     parser.add_argument("--connections", type=_names, help="numbers of connections, with commas")
     parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
     parser.add_argument("--seconds", type=int, help="length of a measurement (default: the workload's)")
     parser.add_argument("--quick", action="store_true", help="one short repetition: does everything run?")
+    parser.add_argument(
+        "--soak-minutes", type=float, default=10, help="length of the mixed load of `memory`; 0: none"
+    )
     parser.add_argument("--output", default="serving", help="name of the results file (default: serving)")
     return parser
 
@@ -40,10 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Told to stop, it first stops the server that it measures.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    _check(parser, "PART", options.parts, ("serving", "start", "simulation", "report"))
+    _check(parser, "PART", options.parts, _PARTS)
     _check(parser, "--only", options.only, contenders())
+    _check(parser, "--framework", options.framework, BUILT_IN)
     _check(parser, "--workload", options.workload, WORKLOADS)
-    parts = options.parts or ["serving", "start", "simulation", "report"]
+    parts = options.parts or _PARTS
     failures = 0
     if "serving" in parts:
         failures += serving.run(
@@ -58,6 +93,22 @@ def main(arguments: list[str] | None = None) -> int:
         )
     if "start" in parts:
         start.run(repetitions=3 if options.quick else 15)
+    if "memory" in parts:
+        memory.run(soak_minutes=0 if options.quick else options.soak_minutes)
+    if "weights" in parts:
+        weights.run(repetitions=1 if options.quick else 7)
+    if "health" in parts:
+        health.run(rounds=1 if options.quick else 3)
+    if "wrapped" in parts:
+        wrapped.run(rounds=1 if options.quick else options.repetitions, seconds=1 if options.quick else 5)
+    if "streaming" in parts:
+        streaming.run(rounds=1 if options.quick else 5)
+    if "operations" in parts:
+        operations.run(rounds=1 if options.quick else 9, seconds=1 if options.quick else 2)
+    if "requirements" in parts:
+        failures += sum(kind.problem is not None for kind in requirements.run(only=options.framework or ()))
+    if "images" in parts:
+        images.run(repetitions=1 if options.quick else options.repetitions)
     if "simulation" in parts:
         simulation.run()
     if "report" in parts:

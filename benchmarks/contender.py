@@ -22,6 +22,8 @@ class Exchange:
         decode: The item's answer, out of the answer's body.
         content_type: The body's.
         checked: Whether answers are compared with the model's; not for an echo of another workload's bodies.
+        json_size: How much of a body of the Open Inference Protocol is JSON, when it has tensors behind it.
+        further_headers: What requests carry besides.
     """
 
     path: str
@@ -29,6 +31,14 @@ class Exchange:
     decode: Callable[[bytes], Any]
     content_type: str = "application/json"
     checked: bool = True
+    json_size: int | None = None
+    further_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of a request."""
+        size = {} if self.json_size is None else {"Inference-Header-Content-Length": str(self.json_size)}
+        return {"Content-Type": self.content_type, **size, **self.further_headers}
 
 
 @dataclass(frozen=True)

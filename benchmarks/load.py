@@ -50,9 +50,7 @@ def check_answers(port: int, exchange: Exchange, workload: Workload, expected: S
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LONGEST_ANSWER_SECONDS)
     for item, right in zip(workload.items(), expected, strict=True):
-        connection.request(
-            "POST", exchange.path, exchange.encode(item), {"Content-Type": exchange.content_type}
-        )
+        connection.request("POST", exchange.path, exchange.encode(item), exchange.headers)
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:
@@ -88,7 +86,7 @@ def measure(port: int, exchange: Exchange, bodies: Path, *, connections: int, se
             "BENCH_BODIES": str(bodies),
             "BENCH_COUNT": str(len(list(bodies.iterdir()))),
             "BENCH_PATH": exchange.path,
-            "BENCH_CONTENT_TYPE": exchange.content_type,
+            "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in exchange.headers.items()),
         },
         capture_output=True,
         text=True,

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import plots, results, start
+from benchmarks import (
+    health,
+    images,
+    memory,
+    operations,
+    plots,
+    requirements,
+    results,
+    soak,
+    start,
+    streaming,
+    weights,
+    wrapped,
+)
 from benchmarks.claims import verdicts
 from benchmarks.pages import number, replace_part, table
 from benchmarks.places import IMAGES, PAGE
@@ -28,6 +41,30 @@ def run(name: str = "serving") -> None:
     outcomes = start.read()
     if outcomes:
         replace_part(PAGE, "start", _start(outcomes))
+    copies, growth = memory.read()
+    if copies or growth:
+        replace_part(PAGE, "memory", _memory(copies, growth))
+    latencies = health.read()
+    if latencies:
+        replace_part(PAGE, "health", _health(latencies))
+    shares = wrapped.read()
+    if shares:
+        replace_part(PAGE, "wrapped", _wrapped(shares))
+    streams = streaming.read()
+    if streams:
+        replace_part(PAGE, "streaming", _streaming(streams))
+    operated = operations.read()
+    if operated:
+        replace_part(PAGE, "operations", _operations(operated))
+    costs = weights.read()
+    if costs:
+        replace_part(PAGE, "weights", _weights(costs))
+    kinds = requirements.read()
+    if kinds:
+        replace_part(PAGE, "requirements", _requirements(kinds))
+    figures, measured = images.read()
+    if figures:
+        replace_part(PAGE, "images", _images(figures, measured))
 
 
 def _machine(content: dict[str, Any]) -> str:
@@ -103,6 +140,119 @@ def _start(outcomes: Sequence[start.Outcome]) -> str:
         for one in outcomes
     ]
     return table(["", "ours", "yardstick", "limit", "held"], rows)
+
+
+def _memory(copies: Sequence[memory.Copies], growth: soak.Growth | None) -> str:
+    rows = [
+        [
+            f"{one.title}: {one.workers} workers of {number(one.model_bytes / 1e9)} GB",
+            f"{number(one.proportional / 1e9)} GB",
+            f"{number(memory.MOST_BYTES / 1e9)} GB",
+            _WORDS[one.held],
+        ]
+        for one in copies
+    ]
+    if growth:
+        sent = sum(growth.requests.values())
+        rows.append(
+            [
+                f"growth over {number(growth.minutes)} minutes, {number(sent)} requests",
+                f"{growth.growth:+.1%} of {number(growth.before / 1e6)} MB",
+                f"{soak.MOST_GROWTH:+.1%}",
+                _WORDS[growth.held],
+            ]
+        )
+    return table(["", "measured", "limit", "held"], rows)
+
+
+def _health(latencies: Sequence[health.Latency]) -> str:
+    rows = [
+        [
+            one.title,
+            *(f"{number(value)} ms" for value in (one.p50, one.p99, one.longest)),
+            f"{number(health.MOST_MS)} ms",
+            _WORDS[one.held],
+        ]
+        for one in latencies
+    ]
+    return table(["", "median", "99 %", "longest", "limit (99 %)", "held"], rows)
+
+
+def _wrapped(shares: Sequence[wrapped.Share]) -> str:
+    rows = [
+        [one.title, number(one.direct), number(one.wrapped), f"{one.kept:.2f}", _WORDS[one.held]]
+        for one in shares
+    ]
+    limit = f"held (at least {wrapped.LEAST_SHARE})"
+    return table(["", "direct, per second", "wrapped, per second", "kept", limit], rows)
+
+
+def _streaming(streams: Sequence[streaming.Streams]) -> str:
+    rows = [
+        [
+            f"{one.title}, {one.readers} at a time",
+            f"{number(one.first * 1e3)} ms",
+            f"{number(one.slowest * 1e3)} ms",
+            number(one.rate),
+        ]
+        for one in streams
+    ]
+    return table(["streams", "first line", "99 % of lines", "lines per second"], rows)
+
+
+def _operations(shares: Sequence[operations.Share]) -> str:
+    rows = [[one.title, number(one.rate), f"{one.kept:.2f}"] for one in shares]
+    return table(["", "requests per second", "beside the default"], rows)
+
+
+def _weights(costs: Sequence[weights.Cost]) -> str:
+    rows = [[one.title, number(one.ratio), number(one.limit), _WORDS[one.held]] for one in costs]
+    return table(["", "ratio", "limit", "held"], rows)
+
+
+def _requirements(kinds: Sequence[requirements.Kind]) -> str:
+    rows = []
+    for framework in dict.fromkeys(kind.framework for kind in kinds):
+        own = [kind for kind in kinds if kind.framework == framework]
+        names = dict.fromkeys(name for kind in own for name in kind.without)
+        needless = {f"{name} ({kind.name})": None for kind in own for name in kind.needless}
+        failed = {f"{kind.name} failed": None for kind in own if kind.problem and not kind.needless}
+        rows.append(
+            [
+                framework,
+                str(len(own)),
+                ", ".join(names),
+                str(sum(len(kind.without) for kind in own)),
+                ", ".join([*needless, *failed]) or "none",
+            ]
+        )
+    head = ["framework", "kinds of objects", "requirements", "processes without one", "that answered"]
+    return table(head, rows).replace("---:", "---")
+
+
+def _images(figures: Sequence[images.Figure], measured: dict[str, Any]) -> str:
+    rows = [
+        [one.title, f"{number(one.value)} {one.unit}", f"{one.limit:g} {one.unit}", _WORDS[one.held]]
+        for one in figures
+    ]
+    times = [
+        [images.MODELS[name], *(f"{seconds:.1f} s" for seconds in medians)]
+        for name, medians in images.first_builds(measured)
+    ]
+    sizes = [
+        [images.MODELS[name], *(f"{size / 1e6:.1f} MB" for size in parts)]
+        for name, parts in images.sizes(measured)
+    ]
+    return "\n\n".join(
+        [
+            table(["", "measured", "limit", "held"], rows),
+            table(
+                ["first build and push", "nothing packed", "wheels packed for another", "`docker build`"],
+                times,
+            ),
+            table(["size, compressed", "image", "base", "the model's wheels", "data", "the rest"], sizes),
+        ]
+    )
 
 
 def _draw(measured: Sequence[Result], content: dict[str, Any]) -> None:

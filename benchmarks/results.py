@@ -21,6 +21,7 @@ class Result:
     Attributes:
         spread: Fastest repetition's rate divided by the slowest's.
         errors: Of all repetitions together.
+        pace: The machine's speed before the server started and after it ended (`benchmarks.pace`).
         failure: Why there are no numbers, when there are none.
     """
 
@@ -35,7 +36,18 @@ class Result:
     errors: int = 0
     repetitions: int = 0
     spread: float = 1.0
+    pace: float = 1.0
     failure: str | None = None
+
+    @property
+    def speed(self) -> float:
+        """The rate in the measure of the machine's speed: what is compared with another's."""
+        return self.rate / self.pace
+
+    @property
+    def delay(self) -> float:
+        """The median latency in the same measure."""
+        return self.p50 * self.pace
 
 
 def summarise(workload: str, contender: str, connections: int, runs: Sequence[Measurement]) -> Result:

@@ -85,7 +85,7 @@ def _wait_ready(
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("POST", exchange.path, body, {"Content-Type": exchange.content_type})
+            connection.request("POST", exchange.path, body, exchange.headers)
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import shutil
+import statistics
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from benchmarks import bare_loop, environments, machine, results, servers
 from benchmarks.contender import Contender
 from benchmarks.contenders import contenders
 from benchmarks.load import WrongAnswerError, check_answers, measure, write_bodies
+from benchmarks.pace import Pace
 from benchmarks.places import BENCH
 from benchmarks.results import Result, summarise
 from benchmarks.workloads import WORKLOADS, Workload, prepare_models
@@ -19,14 +22,15 @@ from benchmarks.workloads import WORKLOADS, Workload, prepare_models
 _WARM_UP_SECONDS = 1
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What to measure, and for how long.
 
     Attributes:
         connections: Overrides the workloads' own, unless empty.
         seconds: Overrides the workloads' own, unless None.
-        output: The results file's name; results of pairs not measured now are kept in it.
+        output: The results file's name; what it holds of other workloads is kept, so that each workload's
+            figures, which are compared with each other, are always of one run.
     """
 
     contenders: tuple[str, ...]
@@ -45,21 +49,24 @@ def run(plan: Plan) -> int:
     for environment in {one.environment for one in chosen if one.environment}:
         environments.ensure(environment)
     prepare_models()
+    before = results.read(plan.output) or {}
     content: dict[str, Any] = {
         "machine": machine.facts(),
-        "contenders": {one.name: _about(one) for one in chosen},
-        "bare_loop": None,
+        "contenders": before.get("contenders", {}) | {one.name: _about(one) for one in chosen},
+        "bare_loop": before.get("bare_loop"),
     }
+    kept = [row for row in before.get("results", []) if row["workload"] not in plan.workloads]
     measured: list[Result] = []
-    for workload in (WORKLOADS[name] for name in plan.workloads):
-        if workload.name == "embed":
-            content["bare_loop"] = bare_loop.measure()
-        expected = workload.expected()
-        for contender in chosen:
-            if workload.name in contender.exchanges:
-                measured += _measure(contender, workload, expected, plan)
-                content["results"] = results.to_rows(measured)
-                results.write(plan.output, content)
+    with contextlib.closing(Pace()) as pace:
+        for workload in (WORKLOADS[name] for name in plan.workloads):
+            if workload.name == "embed":
+                content["bare_loop"] = bare_loop.measure(pace)
+            expected = workload.expected()
+            for contender in chosen:
+                if workload.name in contender.exchanges:
+                    measured += _measure(contender, workload, expected, plan, pace)
+                    content["results"] = kept + results.to_rows(measured)
+                    results.write(plan.output, content)
     return sum(one.failure is not None for one in measured)
 
 
@@ -73,7 +80,9 @@ def _about(contender: Contender) -> dict[str, Any]:
     }
 
 
-def _measure(contender: Contender, workload: Workload, expected: list[Any], plan: Plan) -> list[Result]:
+def _measure(
+    contender: Contender, workload: Workload, expected: list[Any], plan: Plan, pace: Pace
+) -> list[Result]:
     """One server on one workload with every number of connections."""
     counts = plan.connections or workload.connections
     seconds = plan.seconds or workload.seconds
@@ -81,6 +90,7 @@ def _measure(contender: Contender, workload: Workload, expected: list[Any], plan
     BENCH.mkdir(exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f"{contender.name}-", dir=BENCH))
     done: list[Result] = []
+    before = pace.look()
     try:
         bodies = workplace / "bodies"
         write_bodies(bodies, exchange, workload)
@@ -97,6 +107,9 @@ def _measure(contender: Contender, workload: Workload, expected: list[Any], plan
                 _print(done[-1])
             if exchange.checked:
                 check_answers(port, exchange, workload, expected)
+        # Not while the server runs: it may go on with what its clients no longer wait for.
+        paced = round(statistics.mean([before, pace.look()]), 3)
+        done = [dataclasses.replace(one, pace=paced) for one in done]
     except (servers.ServerFailedError, WrongAnswerError, OSError) as error:
         print(f"{workload.name:14} {contender.name:18} FAILED: {error}", flush=True)
         done.append(Result(workload.name, contender.name, 0, failure=str(error)[-500:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 import msgpack
@@ -31,6 +32,37 @@ def packed(item: Any) -> bytes:
         b"data": tensor.tobytes(),
     }
     return bytes(msgpack.packb({"inputs": array}))
+
+
+_SHAPE = [1, 3, 224, 224]
+INFERENCE_HEAD = json.dumps(
+    {
+        "inputs": [
+            {
+                "name": "inputs",
+                "shape": _SHAPE,
+                "datatype": "FP32",
+                "parameters": {"binary_data_size": 4 * math.prod(_SHAPE)},
+            }
+        ],
+        "parameters": {"binary_data_output": True},
+    }
+).encode()
+"""The JSON of a request of the Open Inference Protocol with one image behind it."""
+
+
+def inference(item: Any) -> bytes:
+    """The image behind that JSON."""
+    return INFERENCE_HEAD + raw(item)
+
+
+def first_inferred(body: bytes) -> Any:
+    """The first row of the output in such an answer, whose bytes stand at its end."""
+    head, _ = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    (output,) = head["outputs"]
+    data = body[-output["parameters"]["binary_data_size"] :]
+    kind = {"FP32": "<f4", "FP64": "<f8"}[output["datatype"]]
+    return np.frombuffer(data, kind).reshape(output["shape"])[0].tolist()
 
 
 def first_packed_prediction(body: bytes) -> Any:

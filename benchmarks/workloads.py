@@ -91,6 +91,9 @@ _ALL = (
     Workload("embed", "Sentence embeddings (all-MiniLM-L6-v2), one sentence", sentences, near),
     Workload("tensor", "Tensor of 1 x 3 x 224 x 224 float32, as JSON", image, near, (1, 8), 10),
     Workload("tensor-binary", "The same tensor, the best binary way", image, near, (1, 8, 32)),
+    Workload(
+        "tensor-inference", "The same tensor, over the Open Inference Protocol", image, near, (1, 8, 32)
+    ),
     Workload("sleep", "A model that takes 20 ms whatever the batch", flowers, equal, (1, 64)),
     Workload("sleep-async", "An async model that waits 20 ms", flowers, equal, (1, 64)),
 )

@@ -5,7 +5,10 @@ local turn = 0
 
 function init(_)
     local folder = os.getenv("BENCH_BODIES")
-    local headers = { ["Content-Type"] = os.getenv("BENCH_CONTENT_TYPE") }
+    local headers = {}
+    for name, value in os.getenv("BENCH_HEADERS"):gmatch("([^:\n]+): ([^\n]+)") do
+        headers[name] = value
+    end
     for index = 1, tonumber(os.getenv("BENCH_COUNT")) do
         local file = assert(io.open(folder .. "/" .. index, "rb"))
         requests[index] = wrk.format("POST", os.getenv("BENCH_PATH"), headers, file:read("*a"))

@@ -19,13 +19,22 @@ def name(path: Path) -> str:
 
 
 def test_the_reference_has_its_generators():
-    assert {path.stem for path in GENERATORS} == {"reference_cli", "reference_config", "reference_errors"}
+    assert {path.stem for path in GENERATORS} == {
+        "reference_cli",
+        "reference_config",
+        "reference_errors",
+        "reference_frameworks",
+        "reference_targets",
+    }
 
 
-@pytest.mark.parametrize("generator", GENERATORS, ids=name)
+# The table of frameworks runs every model in it, which `scripts/docs --check` does once for all.
+@pytest.mark.parametrize(
+    "generator", [path for path in GENERATORS if path.stem != "reference_frameworks"], ids=name
+)
 def test_generated_pages_are_current(generator):
     ended = subprocess.run(
-        [sys.executable, generator, "--check"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, generator, "--check"], capture_output=True, text=True, timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stderr
 

@@ -136,6 +136,20 @@ def test_an_example_without_an_answer_records_the_models(handle):
     assert handle.example("a").expected == ["one", "data one", [1]]
 
 
+def test_a_recorded_answer_keeps_the_precision_of_its_numbers(handle):
+    code = CODE.replace("[WORD, self.data, self.count]", "__import__('numpy').float32(request.get('x', 0))")
+    edit(handle.truss_dir / "model" / "model.py", code)
+    handle.add_example("a", {"x": 0.1})
+    assert handle.example("a").tolerance == 1e-4
+    edit(handle.truss_dir / "model" / "model.py", code.replace("0))", "0) * 1.00001)"))
+    assert "a" not in handle.check_examples()
+
+
+def test_null_is_an_expected_answer(handle):
+    handle.add_example("a", {}, expected=None)
+    assert "expected None" in handle.check_examples()["a"]
+
+
 def test_data_and_packages_are_added(handle, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "f.txt").write_text("f")
@@ -145,6 +159,19 @@ def test_data_and_packages_are_added(handle, tmp_path):
     assert (handle.spec.data_dir / "folder" / "f.txt").read_text() == "f"
     edit(handle.truss_dir / "model" / "model.py", CODE.replace("[WORD,", "[__import__('helper').VALUE,"))
     assert handle.predict({})[0] == "from package"
+
+
+def test_large_data_that_is_added_goes_to_git_lfs(handle, tmp_path):
+    (tmp_path / "big.bin").write_bytes(bytes(2 << 20))
+    handle.add_data(tmp_path / "big.bin")
+    assert "data/big.bin filter=lfs" in (handle.truss_dir / ".gitattributes").read_text()
+
+
+def test_a_handle_shows_what_is_broken_meanwhile(handle):
+    handle.spec.config_path.write_text("requirements: [\n")
+    assert "is not YAML" in repr(handle)
+    assert "is not YAML" in handle._repr_html_()
+    assert str(handle.truss_dir) in repr(handle)
 
 
 def test_the_spec_names_its_places(handle):
@@ -172,6 +199,18 @@ def test_the_readme_has_the_commands(tmp_path):
     assert "Iris <&>" in repr(handle)
     assert "Iris &lt;&amp;&gt;" in handle._repr_html_()
     assert "scikit-learn==" in repr(handle)
+
+
+def test_the_readme_installs_what_the_config_lists(handle):
+    handle.update_requirements(["numpy>=1.20", "--extra-index-url https://example.org/simple"])
+    command = "pip install 'numpy>=1.20' --extra-index-url https://example.org/simple"
+    assert f"\n{command}\n" in handle.generate_readme()
+
+
+def test_the_readme_installs_the_requirements_file(handle):
+    (handle.truss_dir / "needs.txt").write_text("numpy\n")
+    handle.spec.config_path.write_text("requirements_file: needs.txt\n")
+    assert "\npip install -r mine/needs.txt\n" in handle.generate_readme()
 
 
 def test_a_folder_that_is_no_truss_gets_no_handle(tmp_path):

@@ -97,5 +97,6 @@ MODELS = {
     "embed": embed,
     "tensor": tensor,
     "tensor-binary": tensor,
+    "tensor-inference": tensor,
     "sleep": sleep,
 }

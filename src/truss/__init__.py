@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from truss import errors
-    from truss.handle import TrussHandle, create, from_directory, init, load, mk_truss
+    from truss.handle import (
+        TrussHandle,
+        create,
+        from_directory,
+        init,
+        load,
+        mk_truss,
+        mk_truss_from_mlflow_uri,
+    )
     from truss.model.examples import Example
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "init",
     "load",
     "mk_truss",
+    "mk_truss_from_mlflow_uri",
 ]
 
 _HOMES = {
@@ -37,6 +46,7 @@ _HOMES = {
     "init": "truss.handle",
     "load": "truss.handle",
     "mk_truss": "truss.handle",
+    "mk_truss_from_mlflow_uri": "truss.handle",
 }
 
 

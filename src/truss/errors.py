@@ -9,17 +9,21 @@ The tree (everything a caller may want to catch derives from `TrussError`)::
     ├── MissingExtraError           an optional package is needed and absent
     ├── PackagingError              an object could not be turned into a Truss
     │   ├── UnsupportedObjectError  no framework recognises the object
+    │   ├── UntrustedFileError      reading the model's file would run code of its maker
     │   ├── TargetDirectoryError    the target directory is in use or cannot be written
     │   └── GoldenMismatchError     the packaged copy answers differently from the live object
     ├── ModelError                  the model class in a Truss is at fault
     │   ├── ModelDefinitionError    it cannot be found or imported, or lacks a required method
     │   ├── ModelLoadError          its constructor or `load` raised
+    │   │   └── CorruptDataError    and data files are not the ones that were packaged
     │   ├── PredictionError         one of its steps raised while answering
     │   └── AnswerEncodingError     what it returned cannot be written in the answer's format
     ├── RequestError                the request is at fault; nothing was computed
     │   ├── MalformedBodyError      the body is not what its format says
+    │   ├── UnsupportedBodyError    the body is of a format that cannot be read here
     │   ├── InvalidInputError       well-formed, but not what the model takes
     │   ├── BodyTooLargeError       the body exceeds the configured limit
+    │   ├── UnauthorizedError       it carries none of the API keys that are asked for
     │   ├── RouteNotFoundError      no such route
     │   ├── MethodNotAllowedError   the route exists, under another method
     │   └── ClientClosedRequestError  the client left before the answer
@@ -27,10 +31,31 @@ The tree (everything a caller may want to catch derives from `TrussError`)::
     │   ├── NotReadyError           no worker has loaded the model yet
     │   ├── QueueFullError          too many requests are waiting
     │   ├── DeadlineExceededError   the request's time ran out
-    │   └── WorkerLostError         the worker died while answering
+    │   ├── WorkerLostError         the worker died while answering
+    │   └── ServerLostError         the wrapped server broke off, or closed without an answer
     ├── ServerStartError            the server could not start (port taken, no such address)
+    ├── WeightsError                files that the config names elsewhere cannot be fetched
+    ├── EnvironmentBuildError       the Python environment of a Truss cannot be made
+    ├── ImageError                  an image cannot be made, read or written
+    │   ├── InvalidReferenceError   the name of an image is not one
+    │   ├── BrokenImageError        what was read is not what its digest, size or type says
+    │   └── RegistryError           a registry refused, or could not be reached
+    │       ├── RegistryAuthError   it wants other credentials than it got
+    │       ├── ImageNotFoundError  it has no such image, or does not show it
+    │       └── RegistryUnavailableError  it failed for now; every try did
+    ├── EngineError                 the container engine is not there, or refuses
+    ├── DeployError                 a Truss cannot be deployed, or a platform refuses
+    │   ├── PlanError               the target cannot do what is asked, or an option is wrong
+    │   ├── PlatformAuthError       credentials are missing, or the platform refuses them
+    │   ├── PlatformUnreachableError  the platform gives no answer
+    │   ├── QuotaError              a limit of the account is reached
+    │   ├── PlatformRefusalError    the platform refuses a call for another reason, by its code
+    │   ├── NameTakenError          what is to be made is there already, and not ours
+    │   ├── NotDeployedError        there is no deployment of this name
+    │   └── UnhealthyError          the deployment does not answer, or answers wrongly
     ├── FrameError                  the front and a worker misunderstand each other
-    └── RemoteError                 a server that was asked for a prediction refused or failed
+    └── RemoteError                 a server that was asked for a prediction could not be reached
+        └── RemoteRefusalError      it was, and answered with an error
 
 Each carries a message (what happened), `where` (file, line, key or request id) and `hint` (what to do),
 and the two numbers its kind is reported with: `status` over HTTP, `exit_code` from the command line.
@@ -166,6 +191,13 @@ class UnsupportedObjectError(PackagingError):
     type = "unsupported_object"
 
 
+class UntrustedFileError(PackagingError):
+    """Reading the model's file would run code that its maker chose, and nobody said that it is trusted."""
+
+    exit_code = 2
+    type = "untrusted_file"
+
+
 class TargetDirectoryError(PackagingError):
     """The target directory is not empty, is a file, or cannot be written."""
 
@@ -198,6 +230,12 @@ class ModelLoadError(ModelError):
     type = "model_load"
 
 
+class CorruptDataError(ModelLoadError):
+    """The model could not be loaded, and data files are not the ones that were packaged."""
+
+    type = "corrupt_data"
+
+
 class PredictionError(ModelError):
     """One of the model's steps raised while answering a request."""
 
@@ -219,9 +257,16 @@ class RequestError(TrussError):
 
 
 class MalformedBodyError(RequestError):
-    """The body is not what its format says: broken JSON, broken msgpack."""
+    """The body is not what its format says: broken JSON, msgpack, CSV or Parquet."""
 
     type = "malformed_body"
+
+
+class UnsupportedBodyError(RequestError):
+    """The body is of a format that this model's environment cannot read."""
+
+    type = "unsupported_body"
+    status = 415
 
 
 class InvalidInputError(RequestError):
@@ -235,6 +280,13 @@ class BodyTooLargeError(RequestError):
 
     status = 413
     type = "body_too_large"
+
+
+class UnauthorizedError(RequestError):
+    """The request carries none of the API keys that the server asks for."""
+
+    status = 401
+    type = "unauthorized"
 
 
 class RouteNotFoundError(RequestError):
@@ -295,10 +347,176 @@ class WorkerLostError(ServiceError):
     type = "worker_lost"
 
 
+class ServerLostError(ServiceError):
+    """The wrapped server broke off while it was answering, or closed the connection without an answer."""
+
+    status = 502
+    type = "server_lost"
+
+
 class ServerStartError(TrussError):
     """The server could not start: the port is taken, the address is not ours, no worker could load."""
 
     type = "server_start"
+
+
+class EnvironmentBuildError(TrussError):
+    """The Python environment of a Truss cannot be made: the message says which requirement, and why."""
+
+    type = "environment"
+
+
+class WeightsError(TrussError):
+    """Files that the config names elsewhere cannot be fetched, or are not what they have to be."""
+
+    type = "weights"
+
+
+class ImageError(TrussError):
+    """An image cannot be made, read or written; nothing half-written is left under its name."""
+
+    type = "image"
+
+
+class InvalidReferenceError(ImageError):
+    """The name of an image is not one: the hint says what is wrong with it."""
+
+    exit_code = 2
+    type = "invalid_reference"
+
+
+class BrokenImageError(ImageError):
+    """What was read of an image is not what its digest, size or media type says."""
+
+    type = "broken_image"
+
+
+class RegistryError(ImageError):
+    """A registry refused, or could not be reached.
+
+    Attributes:
+        http_status: What the registry answered with; 0 when there was no answer.
+        code: The registry's own name of the error, e.g. `MANIFEST_UNKNOWN`; empty when it gave none.
+    """
+
+    type = "registry"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        http_status: int = 0,
+        code: str = "",
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.http_status = http_status
+        self.code = code
+
+
+class RegistryAuthError(RegistryError):
+    """The registry wants other credentials than it got, or none were found for it."""
+
+    type = "registry_auth"
+
+
+class ImageNotFoundError(RegistryError):
+    """The registry has no such image, or does not show it to these credentials."""
+
+    type = "image_not_found"
+
+
+class RegistryUnavailableError(RegistryError):
+    """The registry failed for now: every try ended in an error that another try may not meet.
+
+    Attributes:
+        retry_after: In how many seconds the registry asks to be tried again; 0 when it does not say.
+    """
+
+    type = "registry_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        http_status: int = 0,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, http_status=http_status)
+        self.retry_after = retry_after
+
+
+class EngineError(TrussError):
+    """The container engine of this machine is not there, or refuses what it is asked."""
+
+    type = "engine"
+
+
+class DeployError(TrussError):
+    """A Truss cannot be deployed, or a platform refuses; what was made so far can be seen and removed."""
+
+    type = "deploy"
+
+
+class PlanError(DeployError):
+    """The target cannot do what is asked, or an option is wrong; nothing was done."""
+
+    exit_code = 2
+    type = "plan"
+
+
+class PlatformAuthError(DeployError):
+    """Credentials for the platform are missing, or it refuses them."""
+
+    type = "platform_auth"
+
+
+class PlatformUnreachableError(DeployError):
+    """The platform gives no answer: no such address or region, or it cannot be reached from here."""
+
+    type = "platform_unreachable"
+
+
+class QuotaError(DeployError):
+    """A limit of the account on the platform is reached."""
+
+    type = "quota"
+
+
+class PlatformRefusalError(DeployError):
+    """The platform refuses a call.
+
+    Args:
+        message: What it says.
+        code: Its name for the reason.
+    """
+
+    type = "platform_refusal"
+
+    def __init__(self, message: str, *, code: str = "", where: str = "", hint: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.code = code
+
+
+class NameTakenError(DeployError):
+    """What is to be made is there already, and was not made for this deployment; it is left as it is."""
+
+    type = "name_taken"
+
+
+class NotDeployedError(DeployError):
+    """There is no deployment of this name."""
+
+    type = "not_deployed"
+
+
+class UnhealthyError(DeployError):
+    """The deployment does not answer in time, or its answers are not those that the Truss expects."""
+
+    type = "unhealthy"
 
 
 class FrameError(TrussError):
@@ -308,6 +526,12 @@ class FrameError(TrussError):
 
 
 class RemoteError(TrussError):
-    """A server that was asked for a prediction could not be reached, refused or failed."""
+    """A server that was asked for a prediction could not be reached."""
 
     type = "remote"
+
+
+class RemoteRefusalError(RemoteError):
+    """A server that was asked for a prediction answered with an error."""
+
+    type = "remote_refusal"

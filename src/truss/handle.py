@@ -9,17 +9,23 @@ import html
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from truss.config import append_value, remove_value, set_value
 from truss.errors import ExamplesError, InvalidInputError, TrussError
+from truss.frameworks.mlflow.fetching import fetched
 from truss.model import Fingerprint, LoadedModel, fingerprint, load_model
 from truss.model.examples import MISSING, Example, write_examples
+from truss.model.integrity import record
 from truss.packaging import create_truss, init_truss, layout, readme
 from truss.packaging.create import read_requirements
 from truss.packaging.golden import mismatches, with_answer
 from truss.packaging.progress import progress
 from truss.spec import TrussSpec
+
+if TYPE_CHECKING:
+    from truss.build.engine import Container
+    from truss.deployments import Deployment
 
 PathText = str | PathLike[str]
 
@@ -35,12 +41,14 @@ def create(
     examples: Any = None,
     overwrite: bool = False,
     check: bool = True,
+    trust_pickle: bool = False,
 ) -> TrussHandle:
     """Package a trained model as a Truss: a folder that serves the same everywhere.
 
     Args:
         model: A trained object: a scikit-learn estimator, a transformers pipeline, model or
-            `(model, tokenizer)` pair, a function, or what an installed framework adapter recognises.
+            `(model, tokenizer)` pair, a function, or what an installed framework adapter recognises. Or the
+            path of a model's file or folder, recognised by its content.
         target_directory: The folder to make; default: a new one below `~/.truss/models`.
         data_files: Paths or globs of further files, copied into `data/`.
         requirements_file: Requirements to write instead of the captured ones.
@@ -51,12 +59,14 @@ def create(
             the answer.
         overwrite: Replace a Truss that is in the target directory.
         check: Whether to compare those answers.
+        trust_pickle: Whether a model's file may run code while it is read, as every pickle does.
 
     Returns:
         A handle on the new folder.
 
     Raises:
-        UnsupportedObjectError: no framework recognises the object.
+        UnsupportedObjectError: no framework recognises the object, or what is in the file.
+        UntrustedFileError: the file runs code when it is read, and `trust_pickle` is false.
         TargetDirectoryError: the folder is in use or cannot be written.
         GoldenMismatchError: the packaged copy answers differently from the live object.
         PackagingError: something of the object cannot be saved, or a given path does not exist.
@@ -74,11 +84,61 @@ def create(
         bundled_packages=bundled_packages,
         overwrite=overwrite,
         check=check,
+        trust_pickle=trust_pickle,
     )
     return TrussHandle(folder)
 
 
 mk_truss = create
+
+
+def mk_truss_from_mlflow_uri(
+    model_uri: str,
+    target_directory: PathText | None = None,
+    data_files: Sequence[PathText] | None = None,
+    requirements_file: PathText | None = None,
+    bundled_packages: Sequence[PathText] | None = None,
+    *,
+    name: str | None = None,
+    examples: Any = None,
+    overwrite: bool = False,
+    check: bool = True,
+) -> TrussHandle:
+    """Package a model that MLflow keeps: of a run, of a registry, or in a store of artifacts.
+
+    The model is trusted, as it is when MLflow loads it: most flavours run code of the model's maker.
+
+    Args:
+        model_uri: Its address as MLflow takes it: `models:/NAME/1`, `models:/NAME@ALIAS`, `runs:/RUN/PATH`,
+            a folder, or the address of a store. Servers are those that MLflow is set to.
+        target_directory: The folder to make; this and all that follows is as for `create`.
+        data_files: Further files, copied into `data/`.
+        requirements_file: Requirements to write instead of those that the model states.
+        bundled_packages: Python packages, copied into `packages/`.
+        name: The model's name.
+        examples: Requests that the model answers from MLflow and from the Truss, which must agree.
+        overwrite: Replace a Truss that is in the target directory.
+        check: Whether to compare those answers.
+
+    Returns:
+        A handle on the new folder.
+
+    Raises:
+        PackagingError: MLflow finds no model there, or it cannot be served; and what `create` raises.
+        MissingExtraError: MLflow is not installed.
+    """
+    with fetched(model_uri) as model:
+        return create(
+            model,
+            target_directory,
+            data_files,
+            requirements_file,
+            bundled_packages,
+            name=name,
+            examples=examples,
+            overwrite=overwrite,
+            check=check,
+        )
 
 
 def init(
@@ -332,13 +392,124 @@ class TrussHandle:
     def add_data(self, file_dir_or_glob: PathText) -> None:
         """Copy files or folders into the data directory; a folder keeps its name."""
         data_dir = self.spec.data_dir
-        layout.copy_into(layout.matching(file_dir_or_glob, "data file"), data_dir, replace=True)
+        paths = layout.matching(file_dir_or_glob, "data file")
+        layout.copy_into(paths, data_dir, replace=True)
+        record(self._truss_dir, [data_dir / path.absolute().name for path in paths])
         layout.mark_large_files(self._truss_dir, data_dir)
 
     def add_bundled_package(self, file_dir_or_glob: PathText) -> None:
         """Copy Python modules or packages into the packages directory."""
         packages_dir = self.spec.bundled_packages_dir
         layout.copy_into(layout.matching(file_dir_or_glob, "package"), packages_dir, replace=True)
+
+    # --- platforms ---
+
+    def deployment(self, to: str | None = None, *, name: str | None = None, **options: Any) -> Deployment:
+        """The Truss and where it goes, to plan, look at, roll back or destroy.
+
+        Args:
+            to: The target, e.g. "kubernetes"; default: the only one that the config has options for.
+            name: The name of the deployment; default: after the model's name.
+            options: Options of the target (`truss targets NAME`); they go before those of the config.
+
+        Raises:
+            DeployError: there is no such target or option, or the name does not do.
+        """
+        from truss.deployments import deployment_of
+
+        return deployment_of(self._truss_dir, to, name=name, options=options)
+
+    def deploy(
+        self, to: str | None = None, *, name: str | None = None, image: str | None = None, **options: Any
+    ) -> Deployment:
+        """Deploy the Truss to a platform, and return once it answers as its examples expect.
+
+        Args:
+            to: The target; this and all others are as for `deployment`.
+            name: The name of the deployment.
+            image: An image that is pushed already; default: it is built and pushed.
+            options: Options of the target.
+
+        Returns:
+            The deployment, to look at, roll back or destroy.
+
+        Raises:
+            UnhealthyError: it does not answer as expected; what ran before runs again.
+            DeployError: the platform refuses; another try goes on from there.
+            ImageError, EnvironmentBuildError, MissingExtraError: the image cannot be built or pushed.
+        """
+        found = self.deployment(to, name=name, **options)
+        with progress(f"Deploying {found.name} to {found.target.name}"):
+            found.apply(found.plan(image or found.image()))
+        return found
+
+    # --- containers ---
+
+    def build_docker_image(self) -> str:
+        """Build the image, unless the engine holds it as it is now; gives its name. See `truss run-image`."""
+        from truss import containers
+
+        return containers.build_image(self._truss_dir)
+
+    def docker_build_setup(self, build_dir: PathText) -> str:
+        """Write the build context and its Dockerfile into a new folder; gives the command that builds it."""
+        from truss import containers
+
+        name = containers.write_context(self._truss_dir, Path(build_dir))
+        return f"docker build {build_dir} -t {name}"
+
+    def docker_run(self, local_port: int = 8080) -> Container:
+        """Run the Truss in a container, and return once it answers.
+
+        Args:
+            local_port: The port on this machine's loopback; 0 picks a free one.
+
+        Raises:
+            EngineError: there is no container engine, it refuses, or the server does not become ready.
+        """
+        from truss import containers
+
+        return containers.run(self._truss_dir, port=local_port)
+
+    def docker_predict(self, request: Any, local_port: int = 8080) -> Any:
+        """Ask the container that serves this Truss; one is started when there is none.
+
+        Raises:
+            EngineError: as `docker_run`.
+            RemoteRefusalError: the server answered with an error.
+        """
+        from truss import containers
+
+        found = self.get_docker_containers_from_labels()
+        return containers.predict(found[0] if found else self.docker_run(local_port), request)
+
+    def get_docker_containers_from_labels(self) -> list[Container]:
+        """The running containers that serve this Truss, the newest first."""
+        from truss import containers
+
+        return containers.running(self._truss_dir)
+
+    def get_urls_from_truss(self) -> list[str]:
+        """Where the running containers of this Truss are reached."""
+        from truss import containers
+
+        return [containers.url_of(container) for container in self.get_docker_containers_from_labels()]
+
+    def container_logs(self) -> str:
+        """What the newest container of this Truss has written.
+
+        Raises:
+            EngineError: there is none.
+        """
+        from truss import containers
+
+        return containers.logs(self._truss_dir)
+
+    def kill_container(self) -> None:
+        """Stop and remove the containers of this Truss; they answer what they have accepted."""
+        from truss import containers
+
+        containers.stop(self._truss_dir)
 
     def generate_readme(self) -> str:
         """The text of a README with the commands that run this Truss."""

@@ -50,7 +50,7 @@ def test_an_unknown_option_names_the_commands_help(truss):
 
 def test_names_complete_from_the_table():
     items = root.shell_complete(click.Context(root), "r")
-    assert [item.value for item in items] == ["run-example", "readme"]
+    assert [item.value for item in items] == ["run-example", "run-image", "rollback", "readme"]
 
 
 def test_options_complete_too():

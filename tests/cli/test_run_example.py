@@ -86,3 +86,37 @@ def test_a_raising_example_is_the_models_error(truss, make_truss):
     ran = truss("run-example", make_truss(examples="- {name: bad, input: {other: 1}}"))
     assert (ran.code, ran.out) == (1, "")
     assert "KeyError" in ran.err
+
+
+RAISING = """
+    - name: bad
+      input: {other: 1}
+      expected: {predictions: [1]}
+    - name: good
+      input: {inputs: [1]}
+      expected: {predictions: [2]}
+"""
+
+
+def test_a_check_goes_on_after_an_example_that_raises(truss, make_truss):
+    folder = make_truss(examples=RAISING)
+    ran = truss("run-example", folder, "--check")
+    assert (ran.code, ran.out) == (1, "")
+    assert "bad: not as expected" in ran.err
+    assert "KeyError" in ran.err
+    assert "good: as expected" in ran.err
+    assert "1 of 2 passed" in ran.err
+
+
+def test_a_check_of_a_server_tells_an_error_from_no_server(truss, make_truss):
+    folder = make_truss(examples=RAISING)
+    with running_server(folder) as server:
+        ran = truss("run-example", folder, "--check", "--json", "--url", server.url)
+    assert ran.code == 1
+    bad, good = ran.json()["examples"]
+    assert (bad["matches"], good["matches"]) == (False, True)
+    assert "the server answered 500" in bad["difference"]
+    gone = truss("run-example", folder, "--check", "--url", server.url)
+    assert (gone.code, gone.out) == (1, "")
+    assert "cannot reach the server" in gone.err
+    assert "good" not in gone.err

@@ -94,3 +94,12 @@ def test_the_front_imports_neither_packaging_nor_handle(make_truss):
     assert "runtime" in rooms
     assert rooms <= {"cli", "config", "errors", "model", "runtime", "version"}
     assert not {"rich", "numpy"} & set(loaded)
+
+
+def test_requirements_that_are_not_met_are_said(make_truss):
+    config = "requirements: [nothing-like-this==1.0, msgspec==0.0.1]"
+    with running_server(make_truss(config=config)) as server:
+        log = "".join(server.log)
+    assert "requirement not met here: nothing-like-this==1.0: not installed" in log
+    assert "requirement not met here: msgspec==0.0.1: " in log
+    assert "--isolated" in log

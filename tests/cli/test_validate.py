@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from truss.model.integrity import record
+
 FIVE_MISTAKES = """\
 model_name: [not, a, name]
 resources:
@@ -139,3 +141,16 @@ def test_nothing_is_constructed_or_loaded(truss, make_truss):
         """
     )
     assert truss("validate", folder).code == 0
+
+
+def test_data_files_that_are_not_those_that_were_packaged(truss, make_truss):
+    folder = make_truss()
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    (data / "names.txt").write_text("one\n")
+    record(folder, [data])
+    assert truss("validate", folder).code == 0
+    (data / "names.txt").write_text("two\n")
+    ran = truss("validate", folder)
+    assert ran.code == 1
+    assert "data/names.txt is not the file that was packaged: XXH128 " in ran.out

@@ -143,7 +143,7 @@ def keys_of_auth(found: dict[str, Any]) -> set[str]:
 
 
 def _unique(items: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    return list({item[key]: item for item in items}.values())
+    return list({item.get(key, ""): item for item in items}.values())
 
 
 def _top(found: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +160,16 @@ def _top(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _signature(found: dict[str, Any]) -> dict[str, Any]:
+    kept = {
+        key: _unique(value, "name") if key in ("columns", "tensors") else value
+        for key, value in found.items()
+    }
+    return {key: value for key, value in kept.items() if key != "tensors" or not kept.get("columns")}
+
+
 AGREEING = {
+    "Signature": _signature,
     "TrussConfig": _top,
     "Build": lambda found: {**found, "no_cache": False} if "no_cache" in found else found,
     "DockerServer": lambda found: {**found, "start_command": "run", "run_as_user_id": None},

@@ -59,6 +59,8 @@ def test_no_other_module_defines_an_exception() -> None:
         if path.name != "errors.py" and "model_class" not in path.name
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
+        # Not an error: what ends a model's reading, by the name that models catch.
+        and node.name != "WebSocketDisconnect"
         and any(ast.unparse(base).rpartition(".")[2] in known for base in node.bases)
     ]
     assert not elsewhere

@@ -18,19 +18,38 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "truss"
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "version": frozenset(),
     "errors": frozenset(),
+    "plugins": frozenset(),
     "config": frozenset({"errors"}),
-    "model": frozenset({"errors", "config"}),
-    "frameworks": frozenset({"errors", "config"}),
+    "weights": frozenset({"errors", "config"}),
+    "model": frozenset({"errors", "config", "weights"}),
+    "frameworks": frozenset({"errors", "config", "plugins"}),
     "packaging": frozenset({"errors", "version", "config", "model", "frameworks"}),
     "runtime": frozenset({"errors", "version", "config", "model"}),
     "oci": frozenset({"errors"}),
-    "build": frozenset({"errors", "version", "config", "oci"}),
-    "deploy": frozenset({"errors", "version", "config", "oci"}),
+    "build": frozenset({"errors", "version", "config", "weights", "oci", "environments"}),
+    "deploy": frozenset({"errors", "version", "config", "oci", "plugins"}),
+    "environments": frozenset({"errors", "version", "config", "weights"}),
     "spec": frozenset({"config", "model", "packaging"}),
-    "handle": frozenset(
-        {"spec", "errors", "version", "config", "model", "frameworks", "packaging", "build", "deploy"}
+    "containers": frozenset({"errors", "config", "model", "environments", "oci", "build"}),
+    "deployments": frozenset(
+        {
+            *("errors", "config", "model", "environments", "oci", "build", "deploy"),
+            "containers",
+        }
     ),
-    "testing": frozenset({"errors", "version", "config", "model", "frameworks", "packaging", "handle"}),
+    "handle": frozenset(
+        {
+            *("spec", "errors", "version", "config", "model", "frameworks", "packaging", "build", "deploy"),
+            *("containers", "deployments"),
+        }
+    ),
+    "testing": frozenset(
+        {
+            *("errors", "version", "config", "model", "frameworks", "packaging", "environments", "handle"),
+            "oci",
+            "deploy",
+        }
+    ),
     "cli": frozenset(
         {
             "errors",
@@ -41,8 +60,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "packaging",
             "runtime",
             "handle",
+            "oci",
             "build",
+            "containers",
             "deploy",
+            "deployments",
+            "environments",
         }
     ),
     "__init__": frozenset({"errors", "version", "model", "handle"}),
@@ -55,22 +78,41 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "packaging": frozenset({"ruamel"}),
     "runtime": frozenset({"msgspec", "uvicorn", "httptools", "uvloop"}),
     "cli": frozenset({"click"}),
+    "deploy": frozenset({"msgspec"}),
     "testing": frozenset({"pytest"}),
 }
 
 # ... and those it may import inside a function only: heavy, or there only when the user has them.
 THIRD_PARTY_INSIDE: dict[str, frozenset[str]] = {
-    "frameworks": frozenset({"cloudpickle"}),
-    "model": frozenset({"numpy"}),
-    "runtime": frozenset({"numpy"}),
+    "frameworks": frozenset({"cloudpickle", "joblib", "numpy"}),
+    "model": frozenset({"PIL", "numpy", "pydantic", "xxhash"}),
+    "runtime": frozenset({"PIL", "grpc", "numpy", "opentelemetry", "pyarrow"}),
     "packaging": frozenset({"cloudpickle", "numpy", "packaging", "rich"}),
     "cli": frozenset({"rich"}),
+    "deploy": frozenset({"boto3", "botocore", "google", "googleapiclient", "httplib2", "ruamel"}),
+    "environments": frozenset({"uv"}),
+    "build": frozenset({"tomli"}),
+    "weights": frozenset({"gcsfs", "huggingface_hub", "s3fs"}),
+    "oci": frozenset({"certifi", "urllib3", "zstandard"}),
 }
 
 # What the adapter of a framework may import, inside a function; its model class may at the top.
 LIBRARIES: dict[str, frozenset[str]] = {
     "sklearn": frozenset({"sklearn", "joblib", "numpy", "pandas"}),
-    "transformers": frozenset({"transformers", "torch", "safetensors", "numpy"}),
+    "keras": frozenset({"keras", "cloudpickle", "numpy"}),
+    "tensorflow": frozenset({"tensorflow", "numpy"}),
+    "onnx": frozenset({"onnx", "onnxruntime", "numpy"}),
+    "statsmodels": frozenset({"statsmodels", "pandas", "numpy"}),
+    "xgboost": frozenset({"xgboost", "numpy"}),
+    "lightgbm": frozenset({"lightgbm", "numpy"}),
+    "catboost": frozenset({"catboost"}),
+    "diffusers": frozenset({"diffusers", "torch", "safetensors", "numpy", "PIL"}),
+    "transformers": frozenset({"transformers", "torch", "safetensors", "numpy", "PIL"}),
+    "torch": frozenset({"torch", "safetensors", "numpy"}),
+    "sentence_transformers": frozenset({"sentence_transformers"}),
+    "jax": frozenset({"jax", "flax", "safetensors", "numpy"}),
+    "spacy": frozenset({"spacy"}),
+    "mlflow": frozenset({"mlflow", "numpy", "pandas", "yaml"}),
     "callable": frozenset({"cloudpickle"}),
 }
 
@@ -258,6 +300,7 @@ def test_the_table_here_is_the_table_of_the_overview() -> None:
         "oci",
         "build",
         "deploy",
+        "weights",
     }
 
 

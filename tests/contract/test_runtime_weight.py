@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from truss.packaging.requirements import module_owners
+from truss.packaging.owners import module_owners
 
 RUNTIME = Path(__file__).resolve().parents[2] / "src" / "truss" / "runtime"
 

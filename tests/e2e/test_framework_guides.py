@@ -15,7 +15,9 @@ def test_the_guide_runs(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # A reader's code lives in a notebook or script, whose module is called this.
     scope: dict[str, object] = {"__name__": "__main__"}
-    blocks = BLOCK.findall((GUIDES / guide).read_text("utf-8"))
+    # What follows there needs an engine: tests/build runs it.
+    text, _, _ = (GUIDES / guide).read_text("utf-8").partition("## In a container\n")
+    blocks = BLOCK.findall(text)
     assert sum([run(block, scope) for block in blocks]) > 0
 
 

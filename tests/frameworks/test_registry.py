@@ -70,7 +70,15 @@ def test_the_built_in_frameworks_are_named_as_in_the_table(monkeypatch):
     assert names()[-1] == "callable"
 
 
-@pytest.mark.parametrize(("model", "name"), [(SVC(), "sklearn"), (answer, "callable"), (len, "callable")])
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (SVC(), "sklearn"),
+        (torch.nn.Linear(1, 1), "torch"),
+        (answer, "callable"),
+        (len, "callable"),
+    ],
+)
 def test_an_object_finds_its_framework(model, name):
     assert framework_for(model).name == name
 
@@ -117,7 +125,7 @@ class Forecaster:
         (Path("my_model"), "truss.load(path)"),
         ([SVC(), SVC()], "list of 2: package each model by itself"),
         ({"a": SVC()}, "dict of 1"),
-        (torch.nn.Linear(1, 1), "PyTorch"),
+        (torch.nn.Linear(1, 1).state_dict(), "weights without their code"),
         (torch.zeros(2), "PyTorch"),
         (Forecaster(), "package a function that calls it"),
         (np.zeros(3), "package a function that calls it"),

@@ -114,3 +114,123 @@ def test_a_class_pickled_by_reference_names_its_module():
     pickle.dump(LogisticRegression, stream)
     assert set(modules_of(LogisticRegression)) == {"sklearn.linear_model._logistic"}
     assert list(modules_of(sys)) == ["sys"]
+
+
+@given(
+    st.text("-_.", min_size=1, max_size=3),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_every_spelling_of_a_name_is_the_same_requirement(separator, capitals):
+    first = "".join(c.upper() if big else c for c, big in zip("scikit", capitals, strict=True))
+    needs = capture(Saved(model_class="import sklearn\n", requirements=(f"{first}{separator}learn",)))
+    assert needs.pins == (f"scikit-learn=={version('scikit-learn')}",)
+
+
+@given(st.lists(st.sampled_from(["numpy", "scikit-learn", "joblib", "pandas"]), unique=True))
+def test_pins_are_sorted_and_unique(names):
+    pins = capture(Saved(model_class="", requirements=(*names, *reversed(names)))).pins
+    assert list(pins) == sorted({f"{name}=={version(name)}" for name in names})
+
+
+def test_a_module_of_ones_own_hides_an_installed_one(tmp_path, monkeypatch):
+    installed = tmp_path / "installed" / "site-packages"
+    install(installed, "thing", "thing_module")
+    monkeypatch.syspath_prepend(installed)
+    assert capture(Saved(model_class="import thing_module\n")).pins == ("thing==1.0",)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thing_module.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    needs = capture(Saved(model_class="import thing_module\n"))
+    assert (needs.pins, needs.local) == ((), (tmp_path / "mine" / "thing_module.py",))
+
+
+def install(folder, name, module, **records):
+    """What an installer writes for a distribution with one module."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (folder / f"{module}.py").touch()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "RECORD").write_text(f"{module}.py,,\n{info.name}/METADATA,,\n")
+    (info / "top_level.txt").write_text(f"{module}\n")
+    for file, content in records.items():
+        (info / f"{file}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("origin", "pins", "copied"),
+    [
+        (
+            {
+                "url": "https://git.example/me/mine.git",
+                "vcs_info": {"vcs": "git", "commit_id": "c0ffee"},
+                "subdirectory": "python",
+            },
+            ("mine @ git+https://git.example/me/mine.git@c0ffee#subdirectory=python",),
+            False,
+        ),
+        ({"url": "file:///home/me/mine", "dir_info": {}}, (), True),
+        ({"url": "file:///home/me/mine", "dir_info": {"editable": True}}, (), True),
+        ({"url": "file:///home/me/mine-1.0.whl", "archive_info": {}}, ("mine==1.0",), False),
+    ],
+)
+def test_what_came_from_no_index_is_pinned_to_its_commit_or_copied(
+    tmp_path, monkeypatch, origin, pins, copied
+):
+    install(tmp_path / "site-packages", "mine", "mine_module", direct_url=origin)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    needs = capture(Saved(model_class="import mine_module\n"))
+    assert needs.pins == pins
+    assert needs.local == ((tmp_path / "site-packages" / "mine_module.py",) if copied else ())
+
+
+def test_a_working_copy_with_build_metadata_beside_it_is_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "project" / "flat.egg-info").mkdir(parents=True)
+    (tmp_path / "project" / "flat_module.py").touch()
+    info = tmp_path / "project" / "flat.egg-info"
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: flat\nVersion: 0.1\n")
+    (info / "top_level.txt").write_text("flat_module\n")
+    (info / "SOURCES.txt").write_text("flat_module.py\n")
+    monkeypatch.syspath_prepend(tmp_path / "project")
+    needs = capture(Saved(model_class="import flat_module\n"))
+    assert (needs.pins, needs.local) == ((), (tmp_path / "project" / "flat_module.py",))
+
+
+def test_a_distribution_installed_meanwhile_is_seen(tmp_path, monkeypatch):
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    assert distributions_of("later_module") == []
+    install(folder, "later", "later_module")
+    assert distributions_of("later_module") == ["later"]
+
+
+def saved(**needs):
+    return Saved(model_class="import numpy\n", **needs)
+
+
+def stated(*names):
+    return tuple(f"{name}=={version(name)}" for name in names)
+
+
+class TestLinesThatAreStatedInCaseTheyAreNeeded:
+    lines = stated("joblib", "pandas", "scikit-learn", "scipy")
+
+    def test_those_of_modules_and_what_they_depend_on_stay(self):
+        needs = capture(saved(modules=("sklearn.linear_model",), stated_if_needed=self.lines))
+        assert needs.pins == tuple(sorted(stated("joblib", "numpy", "scikit-learn", "scipy")))
+        assert needs.left_out == stated("pandas")
+
+    def test_those_that_a_pickle_names_stay(self, tmp_path):
+        (tmp_path / "model.pickle").write_bytes(pickle.dumps(LogisticRegression()))
+        needs = capture(saved(pickle_files=(tmp_path / "model.pickle",), stated_if_needed=self.lines))
+        assert needs.left_out == stated("pandas")
+
+    def test_all_stay_where_code_is_in_a_pickle(self, tmp_path):
+        (tmp_path / "model.pickle").write_bytes(cloudpickle.dumps(lambda request: request))
+        needs = capture(saved(pickle_files=(tmp_path / "model.pickle",), stated_if_needed=self.lines))
+        assert set(self.lines) <= set(needs.pins)
+        assert needs.left_out == ()
+
+    def test_what_only_an_extra_asks_for_is_left_out(self):
+        needs = capture(saved(requirements=("scikit-learn",), stated_if_needed=stated("pytest")))
+        assert needs.left_out == stated("pytest")

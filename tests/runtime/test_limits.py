@@ -34,6 +34,8 @@ WAITING_ASYNC = """
         async def predict(self, request):
             self.now += 1
             self.most = max(self.most, self.now)
+            with open(request["log"], "a") as log:
+                log.write("begun\\n")
             try:
                 while not os.path.exists(request["until"]):
                     await asyncio.sleep(0.005)
@@ -149,6 +151,7 @@ def test_clients_that_leave_the_queue_cost_no_worker_time(make_truss, asking):
         wait_for_queue(server, 8)
         for connection in leaving[::2]:
             connection.close()
+        wait_for_queue(server, 4)
         asking.until.touch()
         assert running.result().status == 200
         for connection in leaving[1::2]:
@@ -161,10 +164,19 @@ def test_a_client_that_leaves_cancels_its_running_coroutine(make_truss, asking):
     config = "runtime: {predict_concurrency: 2}"
     with running_server(make_truss(WAITING_ASYNC, config)) as server:
         connection = leave_after_sending(server, asking.content(0))
-        server.wait_until(lambda: gauge(server, "truss_requests_running") == 1, "does not run")
+        server.wait_until(lambda: asking.begun() == ["begun"], "does not run")
         connection.close()
-        server.wait_until(lambda: asking.begun() == ["cancelled"], "was not cancelled")
+        server.wait_until(lambda: asking.begun() == ["begun", "cancelled"], "was not cancelled")
         server.wait_until(lambda: gauge(server, "truss_requests_running") == 0, "still counts it")
+        asking.until.touch()
+        assert server.predict(asking.content(1)).status == 200
+
+
+def test_requests_cancelled_before_they_begin_count_no_more(make_truss, asking):
+    with running_server(make_truss(WAITING_ASYNC, "runtime: {predict_concurrency: 2}")) as server:
+        for number in range(20):  # some are read by the worker together with their cancellation
+            leave_after_sending(server, asking.content(number)).close()
+        server.wait_until(lambda: gauge(server, "truss_requests_running") == 0, "still counts them")
         asking.until.touch()
         assert server.predict(asking.content(1)).status == 200
 

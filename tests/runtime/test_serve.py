@@ -42,6 +42,9 @@ TRICKS = """
 """
 
 
+MODEL = {"id": "model", "object": "model", "created": 0, "owned_by": "truss"}
+
+
 @pytest.fixture
 def double(make_truss):
     with running_server(make_truss(DOUBLE)) as server:
@@ -89,8 +92,8 @@ def test_predict_binary_speaks_msgpack_with_arrays(double):
         ("/healthz", {"status": "alive", "ready": True}),
         ("/readyz", {"name": "model", "ready": True}),
         ("/ping", {"name": "model", "ready": True}),
-        ("/v1/models", {"models": ["model"]}),
-        ("/v1/models/model", {"name": "model", "ready": True}),
+        ("/v1/models", {"models": ["model"], "object": "list", "data": [MODEL]}),
+        ("/v1/models/model", {"name": "model", "ready": True, **MODEL}),
         ("/v1/models/model/loaded", {"name": "model", "ready": True}),
     ],
 )
@@ -313,7 +316,7 @@ def test_async_models_answer(make_truss):
                     yield row + 1
     """
     with running_server(make_truss(code)) as server:
-        response = server.predict({"inputs": [1, 2]})
+        response = server.predict({"inputs": [1, 2]}, Accept="application/json")
         assert (response.status, response.json()) == (200, [2, 3])
 
 
@@ -364,8 +367,8 @@ def test_metrics_are_prometheus_text(double):
     double.predict({"inputs": [1]})
     double.predict({"inputs": "no"})
     text = double.request("GET", "/metrics").body.decode()
-    assert 'truss_requests_total{status="200"} 1' in text
-    assert 'truss_requests_total{status="400"} 1' in text
+    assert 'truss_requests_total{route="/v1/models/model:predict",status="200"} 1' in text
+    assert 'truss_requests_total{route="/v1/models/model:predict",status="400"} 1' in text
     assert 'truss_stage_duration_seconds_count{stage="predict"} 2' in text
     assert 'truss_workers{worker="0",state="ready"} 1' in text
 

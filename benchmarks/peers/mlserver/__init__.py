@@ -56,6 +56,7 @@ _EXCHANGES = {
     "tensor": Exchange(_PATH, lambda item: _numbers(item, "FP32"), _row),
     # Its REST interface has no binary tensors.
     "tensor-binary": Exchange(_PATH, lambda item: _text(as_base64(item), "base64"), _row),
+    "tensor-inference": Exchange(_PATH, lambda item: _text(as_base64(item), "base64"), _row),
     "sleep": Exchange(_PATH, lambda item: _numbers(item, "FP64"), _row),
 }
 

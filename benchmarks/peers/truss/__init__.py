@@ -5,14 +5,23 @@ from pathlib import Path
 
 from benchmarks.contender import Contender, Exchange, Launch, listed
 from benchmarks.places import MODELS, PYTHON, ROOT
-from benchmarks.tensors import first_packed_prediction, packed
+from benchmarks.tensors import INFERENCE_HEAD, first_inferred, first_packed_prediction, inference, packed
 
 _MAKE = Path(__file__).with_name("make.py")
 _PREDICT = "/v1/models/model:predict"
 
 EXCHANGES = {
     name: listed(_PREDICT) for name in ("echo", "logreg", "embed", "tensor", "sleep", "sleep-async")
-} | {"tensor-binary": Exchange(f"{_PREDICT}_binary", packed, first_packed_prediction, "application/msgpack")}
+} | {
+    "tensor-binary": Exchange(f"{_PREDICT}_binary", packed, first_packed_prediction, "application/msgpack"),
+    "tensor-inference": Exchange(
+        "/v2/models/model/infer",
+        inference,
+        first_inferred,
+        "application/octet-stream",
+        json_size=len(INFERENCE_HEAD),
+    ),
+}
 
 
 def prepare(launch: Launch) -> None:

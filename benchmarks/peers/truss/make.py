@@ -53,6 +53,7 @@ FUNCTIONS = {
     "echo": echo,
     "tensor": tensor,
     "tensor-binary": tensor,
+    "tensor-inference": tensor,
     "sleep": sleep,
     "sleep-async": sleep_async,
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from truss.config import CONFIG_FILE, TrussConfig, read_config, unknown_keys
-from truss.errors import ConfigError, ConfigProblem, ExamplesError, ModelDefinitionError
+from truss.config import CONFIG_FILE, DockerServer, TrussConfig, read_config, unknown_keys
+from truss.errors import ConfigError, ConfigProblem, ExamplesError, ModelDefinitionError, ServerStartError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """What a file begins with whose content Git LFS has not fetched yet."""
@@ -57,9 +58,21 @@ def check(truss_dir: Path) -> tuple[Finding, ...]:
         *_unknown_keys(truss_dir),
         *_folders(truss_dir, config),
         *_unfetched_files(truss_dir, config),
+        *_damaged_files(truss_dir),
         *_model_class(truss_dir, config),
         *_examples(truss_dir, config),
     )
+
+
+def _damaged_files(truss_dir: Path) -> Iterator[Finding]:
+    """Data files that are not those that were packaged; those that Git LFS has not fetched are said above."""
+    from truss.model.integrity import CHECKSUMS, damaged
+
+    for damage in damaged(truss_dir):
+        path = truss_dir / damage.file
+        if not (path.is_file() and _begins_with(path, LFS_POINTER)):
+            hint = f"copy it again; if you changed it yourself, delete {CHECKSUMS}"
+            yield Finding("problem", str(path), str(damage), hint)
 
 
 def _config_problem(file: str, problem: ConfigProblem) -> Finding:
@@ -116,11 +129,28 @@ def _model_class(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:
     from truss.model import check_model
 
     if config.docker_server is not None:  # such a Truss brings its own server, and needs no model class
+        yield from _wrapped_server(truss_dir, config.docker_server)
         return
     try:
         check_model(truss_dir, config)
     except ModelDefinitionError as error:
         yield Finding("problem", error.where or str(truss_dir), error.message, error.hint or "")
+
+
+def _wrapped_server(truss_dir: Path, server: DockerServer) -> Iterator[Finding]:
+    """What keeps the server of a Truss from running here; its image may have what is missing."""
+    from truss.runtime.supervisor import command_of
+
+    file = str(truss_dir / CONFIG_FILE)
+    for key in ("predict_endpoint", "readiness_endpoint", "liveness_endpoint"):
+        if not getattr(server, key).startswith("/"):
+            hint = f"write /{getattr(server, key)}"
+            yield Finding("problem", file, "is not a path", hint, key=f"docker_server.{key}")
+    if server.start_command is not None:
+        try:
+            command_of(server, os.environ)
+        except ServerStartError as error:
+            yield Finding("warning", file, error.message, error.hint or "", key=error.where or "")
 
 
 def _examples(truss_dir: Path, config: TrussConfig) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from truss.errors import RemoteError
+from truss.errors import RemoteError, RemoteRefusalError
 
 PREDICT_PATH = "/v1/models/model:predict"
 BINARY_PATH = "/v1/models/model:predict_binary"
@@ -24,11 +24,13 @@ def ask(url: str, body: bytes, *, path: str = PREDICT_PATH) -> bytes:
         path: The route, for a URL that names only the server.
 
     Raises:
-        RemoteError: the server cannot be reached, or its answer is not a 200; says what it answered.
+        RemoteError: the server cannot be reached.
+        RemoteRefusalError: its answer is not a 200; says what it answered.
     """
     target = endpoint(url, path)
     content_type = "application/octet-stream" if path == BINARY_PATH else "application/json"
-    request = urllib.request.Request(target, data=body, headers={"Content-Type": content_type})  # noqa: S310
+    headers = {"Content-Type": content_type, "Accept": "application/json"}  # a stream's chunks in one answer
+    request = urllib.request.Request(target, data=body, headers=headers)  # noqa: S310
     try:
         with _opener(target).open(request) as answer:
             content: bytes = answer.read()
@@ -71,11 +73,11 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _refusal(url: str, status: int, body: bytes) -> RemoteError:
+def _refusal(url: str, status: int, body: bytes) -> RemoteRefusalError:
     try:
         error: Any = json.loads(body)["error"]
         message, hint = str(error["message"]), error.get("hint")
     except (ValueError, KeyError, TypeError, AttributeError):
         text = body.decode(errors="replace").strip()
         message, hint = text[:500] or "no message", None
-    return RemoteError(f"the server answered {status}: {message}", where=url, hint=hint)
+    return RemoteRefusalError(f"the server answered {status}: {message}", where=url, hint=hint)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from truss.cli.arguments import accepted, directory, json_output, server_url
+from truss.cli.isolated import isolated, run_in_its_environment
 from truss.cli.output import json_result, note, progress, reserved_stdout
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Outcome:
         name: The example's name.
         answer: The model's answer, as JSON carries it.
         matches: Whether it is the expected answer; None when the example expects none.
-        difference: What differs, readable; None unless `matches` is False.
+        difference: What differs, or what was raised; None unless `matches` is False.
     """
 
     name: str
@@ -40,21 +41,30 @@ class Outcome:
 @click.command("run-example")
 @directory
 @click.option("--name", help="Only the example of that name.")
-@click.option("--check", is_flag=True, help="Print no answers; an example without an expected answer fails.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Replay them as tests: print no answers, go on after an error; fail without expected answers.",
+)
 @server_url
+@isolated
 @accepted("--local")
 @json_output
-def command(directory: Path, name: str | None, check: bool, url: str | None, as_json: bool) -> int:
+def command(
+    directory: Path, name: str | None, check: bool, url: str | None, isolated: bool, as_json: bool
+) -> int:
     """Run the examples of a Truss and compare the answers.
 
     Prints one answer a line. Ends with 1 if an answer is not the expected one, within the precision of its
     number type; the difference is printed.
     """
     examples = _examples(directory, name)
+    if isolated:
+        run_in_its_environment(directory, ["run-example", directory, *_options(name, check, url, as_json)])
     outcomes = []
     with _asking(directory, url) as ask:
         for example in examples:
-            outcomes.append(_run(example, ask))
+            outcomes.append(_checked(example, ask) if check else _run(example, ask))
             if not as_json:
                 _print_outcome(outcomes[-1], check)
     failed = [outcome for outcome in outcomes if _failed(outcome, check)]
@@ -69,6 +79,16 @@ def command(directory: Path, name: str | None, check: bool, url: str | None, as_
     else:
         note(_summary(outcomes, failed))
     return 1 if failed else 0
+
+
+def _options(name: str | None, check: bool, url: str | None, as_json: bool) -> list[str]:
+    """The options as words again."""
+    return [
+        *(["--name", name] if name is not None else []),
+        *(["--url", url] if url is not None else []),
+        *(["--check"] if check else []),
+        *(["--json"] if as_json else []),
+    ]
 
 
 def _examples(truss_dir: Path, name: str | None) -> Sequence[Example]:
@@ -121,6 +141,16 @@ def _asking(truss_dir: Path, url: str | None) -> Iterator[_Ask]:
         loaded.close()
 
 
+def _checked(example: Example, ask: _Ask) -> Outcome:
+    """The outcome, also of an example that the model or the server answers with an error."""
+    from truss.errors import ModelError, RemoteRefusalError, RequestError
+
+    try:
+        return _run(example, ask)
+    except (ModelError, RequestError, RemoteRefusalError) as error:
+        return Outcome(example.name, None, matches=False, difference=f"it raised: {error.message}")
+
+
 def _run(example: Example, ask: _Ask) -> Outcome:
     from truss.model.examples import MISSING
 
@@ -144,7 +174,7 @@ def _print_outcome(outcome: Outcome, check: bool) -> None:
 def _verdict(outcome: Outcome) -> str:
     if outcome.matches is None:
         return "no expected answer"
-    return "as expected" if outcome.matches else f"differs from the expected answer\n{outcome.difference}"
+    return "as expected" if outcome.matches else f"not as expected\n{outcome.difference}"
 
 
 def _summary(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> str:

@@ -13,6 +13,8 @@ _LIBRARIES = MappingProxyType(
     {
         "torch": "PyTorch",
         "transformers": "transformers",
+        "diffusers": "diffusers",
+        "sentence_transformers": "sentence-transformers",
         "keras": "Keras",
         "tensorflow": "TensorFlow",
         "xgboost": "XGBoost",
@@ -21,6 +23,8 @@ _LIBRARIES = MappingProxyType(
         "onnxruntime": "ONNX Runtime",
         "statsmodels": "statsmodels",
         "spacy": "spaCy",
+        "jax": "JAX",
+        "jaxlib": "JAX",
         "flax": "Flax",
     }
 )
@@ -76,9 +80,28 @@ def _path(model: object) -> str | None:
     return None
 
 
+def _state_dict(model: object) -> str | None:
+    if isinstance(model, Mapping) and model and all(map(_is_tensor, model.values())):
+        return (
+            "these are weights without their code: make the module, `module.load_state_dict(weights)`, "
+            "and pass the module"
+        )
+    return None
+
+
+def _is_tensor(value: object) -> bool:
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
+
+
 def _collection(model: object) -> str | None:
     if isinstance(model, (Mapping, Sequence, set, frozenset)):
         return f"this is a {type(model).__name__} of {len(model)}: package each model by itself, or {_WRAP}"
+    return None
+
+
+def _session(model: object) -> str | None:
+    if library_of(model) == "ONNX Runtime":
+        return "a session of ONNX Runtime does not give its model away: pass the path of its .onnx file"
     return None
 
 
@@ -89,4 +112,13 @@ def _library(model: object) -> str | None:
     return f"no framework here packages this kind of {library} object: {_WRAP}"
 
 
-_ADVISORS: tuple[Advisor, ...] = (_nothing, _class, _module, _path, _library, _collection)
+_ADVISORS: tuple[Advisor, ...] = (
+    _nothing,
+    _class,
+    _module,
+    _path,
+    _session,
+    _library,
+    _state_dict,
+    _collection,
+)

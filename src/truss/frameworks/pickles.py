@@ -71,9 +71,11 @@ def import_cloudpickle() -> Any:
     return cloudpickle
 
 
-def unpicklable_error(value: object, error: Exception, what: str) -> PackagingError:
-    """The error that says which part of `value` made pickling raise `error`, and what to do."""
-    culprit = find_unpicklable(value, dumps_by_value) or Culprit("", value, reason_of(error))
+def unpicklable_error(
+    value: object, error: Exception, what: str, pickle: Pickle = dumps_by_value
+) -> PackagingError:
+    """The error that says which part of `value` made `pickle` raise `error`, and what to do."""
+    culprit = find_unpicklable(value, pickle) or Culprit("", value, reason_of(error))
     return PackagingError(
         f"{what} cannot be saved, because of {culprit.describe()}",
         hint="open files, locks, connections and generators belong to this process: create them inside the "

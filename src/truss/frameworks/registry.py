@@ -7,29 +7,43 @@ used (`none`, or names separated by commas; all of them when it is unset).
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
 from truss.errors import UnsupportedObjectError
 from truss.frameworks.advice import advice_for
 from truss.frameworks.base import Framework
+from truss.plugins import plugins
 
 ENTRY_POINT_GROUP = "truss.frameworks"
 """Where an installed package declares its adapter class: `name = "package.module:Class"`."""
-
-PLUGINS_VARIABLE = "TRUSS_PLUGINS"
-"""The environment variable that limits third-party adapters."""
 
 GUIDE = "docs/guides/writing-a-framework.md"
 
 BUILT_IN = MappingProxyType(
     {
+        # Before scikit-learn: their models are its estimators too.
+        "xgboost": "truss.frameworks.xgboost.adapter:XgboostFramework",
+        "lightgbm": "truss.frameworks.lightgbm.adapter:LightgbmFramework",
+        "catboost": "truss.frameworks.catboost.adapter:CatboostFramework",
         "sklearn": "truss.frameworks.sklearn.adapter:SklearnFramework",
+        "keras": "truss.frameworks.keras.adapter:KerasFramework",
+        # After Keras, whose models on TensorFlow have its own packaging.
+        "tensorflow": "truss.frameworks.tensorflow.adapter:TensorflowFramework",
+        "onnx": "truss.frameworks.onnx.adapter:OnnxFramework",
+        "statsmodels": "truss.frameworks.statsmodels.adapter:StatsmodelsFramework",
+        "mlflow": "truss.frameworks.mlflow.adapter:MlflowFramework",
+        # Before PyTorch: their models are its modules too.
+        "sentence_transformers": (
+            "truss.frameworks.sentence_transformers.adapter:SentenceTransformersFramework"
+        ),
+        "diffusers": "truss.frameworks.diffusers.adapter:DiffusersFramework",
         "transformers": "truss.frameworks.transformers.adapter:TransformersFramework",
+        "spacy": "truss.frameworks.spacy.adapter:SpacyFramework",
+        "jax": "truss.frameworks.jax.adapter:JaxFramework",
+        "torch": "truss.frameworks.torch.adapter:TorchFramework",
         # Last: a model of any other framework may be callable too.
         "callable": "truss.frameworks.callable.adapter:CallableFramework",
     }
@@ -63,7 +77,7 @@ def framework_for(model: object) -> Framework:
 
 def _in_order() -> Iterator[Framework]:
     """Adapters one by one, so that those after the one that fits are never imported."""
-    yield from _plugins()
+    yield from (adapter for _, adapter in plugins(ENTRY_POINT_GROUP, "framework", BUILT_IN))
     for name, target in BUILT_IN.items():
         yield _built_in(name, target)
 
@@ -72,37 +86,6 @@ def _in_order() -> Iterator[Framework]:
 def _built_in(name: str, target: str) -> Framework:
     adapter: Framework = EntryPoint(name, target, ENTRY_POINT_GROUP).load()()
     return adapter
-
-
-def _plugins() -> Iterator[Framework]:
-    allowed = _allowed_plugins()
-    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        if allowed is not None and entry_point.name not in allowed:
-            continue
-        if entry_point.name in BUILT_IN:
-            _warn_about(entry_point, "its name is taken by a built-in framework")
-            continue
-        try:
-            yield entry_point.load()()
-        except Exception as error:  # noqa: BLE001 - one broken package must not stop the others
-            _warn_about(entry_point, f"{type(error).__name__}: {error}")
-
-
-def _allowed_plugins() -> frozenset[str] | None:
-    """The names that `TRUSS_PLUGINS` lets through; None when it lets all through."""
-    value = os.environ.get(PLUGINS_VARIABLE)
-    if value is None:
-        return None
-    return frozenset(name.strip() for name in value.split(",")) - {"", "none"}
-
-
-def _warn_about(entry_point: EntryPoint, reason: str) -> None:
-    warnings.warn(
-        f"the framework '{entry_point.name}' ({entry_point.value}) is left out: {reason}; "
-        f"set {PLUGINS_VARIABLE}=none to do without installed frameworks",
-        RuntimeWarning,
-        stacklevel=2,
-    )
 
 
 def _unsupported(model: object, asked: list[Framework]) -> UnsupportedObjectError:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from truss.model.images import same_image
 from truss.model.values import to_plain
 
 TOLERANCES = {"float16": 1e-2, "bfloat16": 2e-2, "float32": 1e-4, "float64": 1e-9}
@@ -93,7 +94,11 @@ def _equal(expected: Any, actual: Any, tolerance: float) -> bool:
             and _is_number(actual)
             and math.isclose(expected, actual, rel_tol=tolerance, abs_tol=tolerance)
         )
-    return type(expected) is type(actual) and bool(expected == actual)
+    if type(expected) is not type(actual):
+        return False
+    if expected == actual:
+        return True
+    return isinstance(expected, str) and same_image(expected, actual, tolerance)
 
 
 def _is_number(value: Any) -> bool:

@@ -108,6 +108,19 @@ class ModuleSpace:
             os.environ.setdefault(name, value)
 
     @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Import the modules afresh within the block; when it raises, those of before are in place again."""
+        with _process_lock:
+            names = frozenset().union(*(root.names() for root in self.roots))
+            before = _take(names)
+            try:
+                yield
+            except BaseException:
+                _take(names)
+                sys.modules.update(before)
+                raise
+
+    @contextmanager
     def entered(self) -> Iterator[None]:
         """Hold the process's module table and environment as this Truss needs them, then restore both."""
         with _process_lock, _environment(self.environment):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import importlib.util
 import inspect
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from truss.config import TrussConfig, config_to_dict
-from truss.errors import ModelDefinitionError, ModelLoadError
+from truss.errors import CorruptDataError, ModelDefinitionError, ModelLoadError
+from truss.model.contract import contract_of
 from truss.model.failure import describe, user_location
+from truss.model.integrity import CHECKSUMS, damaged
 from truss.model.isolation import ModuleSpace, Root
 from truss.model.secrets import Secrets
 from truss.model.steps import LoadedModel
+
+_MOST_FILES_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,13 @@ class ModelSource:
         return ModuleSpace([model_root, *packages], environment=self.config.environment_variables)
 
 
-def load_model(truss_dir: Path, config: TrussConfig, *, isolated: bool = True) -> LoadedModel:
+def load_model(
+    truss_dir: Path,
+    config: TrussConfig,
+    *,
+    isolated: bool = True,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> LoadedModel:
     """Import, construct and load the model class of a Truss.
 
     Args:
@@ -76,32 +90,72 @@ def load_model(truss_dir: Path, config: TrussConfig, *, isolated: bool = True) -
         isolated: Keep its modules apart from the process's own, for processes that hold more than one
             Truss. False in a worker, which serves one Truss and nothing else: its modules are then
             plainly importable, and calls cost nothing extra.
+        new_loop: Makes the event loop that async steps run on.
 
     Raises:
         ModelDefinitionError: the class cannot be found or imported, or lacks `predict`.
         ModelLoadError: its constructor or `load` raised.
+        CorruptDataError: one of them did, and data files are not those that were packaged.
+        WeightsError: files that the config names elsewhere cannot be fetched.
     """
     source = ModelSource(truss_dir.resolve(), config)
+    _bring_weights(source)
     space = source.module_space()
     if not isolated:
         space.install()
     entered = space.entered if isolated else nullcontext
     with entered():
-        model = _construct(import_model_class(source), source)
-        loaded = LoadedModel(model, source.file, entered)
-        loaded.load()
+        model_class = import_model_class(source)
+        try:
+            model = constructed(model_class, source)
+            loaded = LoadedModel(model, source.file, entered, new_loop, config.signature)
+            loaded.load()
+        except ModelLoadError as error:
+            raise _cause_in_data(source.truss_dir, error) from error.__cause__
     return loaded
+
+
+def _bring_weights(source: ModelSource) -> None:
+    """Fetch what the config names elsewhere and is not here: the module may want it when it is imported."""
+    config = source.config
+    if config.external_data or config.model_cache or config.weights:
+        from truss.weights.place import bring
+
+        bring(source.truss_dir, config, Secrets(config.secrets))
+
+
+def _cause_in_data(truss_dir: Path, error: ModelLoadError) -> ModelLoadError:
+    """The error with the damaged data files, if there are any: they are why."""
+    damage = damaged(truss_dir)
+    if not damage:
+        return error
+    return CorruptDataError(
+        "; ".join(map(str, damage[:_MOST_FILES_NAMED])) + f" ({error.message})",
+        where=str(truss_dir / damage[0].file),
+        hint=f"copy the Truss again; if you changed the file yourself, delete {CHECKSUMS}",
+    )
 
 
 def check_model(truss_dir: Path, config: TrussConfig) -> None:
     """Import the model class and check its shape, without constructing it.
 
     Raises:
-        ModelDefinitionError: the class cannot be found or imported, or lacks `predict`.
+        ModelDefinitionError: the class cannot be found or imported, lacks `predict`, or names a type for
+            requests that none can be read as.
     """
     source = ModelSource(truss_dir.resolve(), config)
     with source.module_space().entered():
-        _constructor_arguments(import_model_class(source), source)
+        model_class = import_model_class(source)
+        _constructor_arguments(model_class, source)
+        _check_types(model_class)
+
+
+def _check_types(model_class: type) -> None:
+    first = "preprocess" if callable(getattr(model_class, "preprocess", None)) else "predict"
+    if not callable(getattr(model_class, first, None)):  # it has `websocket` instead
+        return
+    if inspect.isfunction(inspect.getattr_static(model_class, first)):
+        contract_of(MethodType(getattr(model_class, first), model_class))
 
 
 def import_model_class(source: ModelSource) -> type:
@@ -123,13 +177,41 @@ def import_model_class(source: ModelSource) -> type:
             hint=f"name the class '{name}', or set `model_class_name`"
             + (f" (found: {', '.join(classes)})" if classes else ""),
         )
-    if not callable(getattr(found, "predict", None)):
+    talks = callable(getattr(found, "websocket", None))
+    if talks:
+        _check_websocket(found, source)
+    if not talks and not callable(getattr(found, "predict", None)):
         raise ModelDefinitionError(
             f"class '{name}' has no method `predict`",
             where=_location(found, source.file),
             hint="add `def predict(self, request): ...`",
         )
     return found
+
+
+def _check_websocket(found: type, source: ModelSource) -> None:
+    where = _location(found, source.file)
+    steps = [
+        name for name in ("preprocess", "predict", "postprocess") if callable(getattr(found, name, None))
+    ]
+    if steps:
+        raise ModelDefinitionError(
+            f"class '{found.__name__}' has both `websocket` and `{steps[0]}`",
+            where=where,
+            hint="a model answers requests or websockets: make two of it",
+        )
+    if not inspect.iscoroutinefunction(found.websocket):  # type: ignore[attr-defined]  # the caller looked
+        raise ModelDefinitionError(
+            "`websocket` is no coroutine function",
+            where=where,
+            hint="write `async def websocket(self, websocket)`",
+        )
+    if importlib.util.find_spec("websockets") is None:
+        raise ModelDefinitionError(
+            "the model has `websocket`, and the package websockets is not installed",
+            where=where,
+            hint="pip install 'truss[websocket]'; for images, add websockets to the config's `requirements`",
+        )
 
 
 def _import(source: ModelSource) -> Any:
@@ -173,7 +255,13 @@ def _location(found: type, file: Path) -> str:
         return str(file)
 
 
-def _construct(model_class: type, source: ModelSource) -> Any:
+def constructed(model_class: type, source: ModelSource) -> Any:
+    """An instance of the model class, which is given what its constructor names.
+
+    Raises:
+        ModelDefinitionError: the constructor requires something Truss does not offer.
+        ModelLoadError: it raised.
+    """
     arguments = _constructor_arguments(model_class, source)
     try:
         return model_class(**arguments)

@@ -3,7 +3,8 @@
 The order, first hit wins:
 
 1. a file named after the secret in the secrets folder (`/secrets`, or what `TRUSS_SECRETS_DIR` names);
-2. the environment variable `TRUSS_SECRET_<name>`;
+2. the environment variable `TRUSS_SECRET_<name>`, or the same with `_` for what variables cannot have in
+   their names on some platforms (`TRUSS_SECRET_api_key` for `api-key`);
 3. `secrets:` in the user's own `~/.truss/config.yaml` (folder: `TRUSS_HOME`);
 4. the default in the Truss's `config.yaml`.
 """
@@ -11,6 +12,7 @@ The order, first hit wins:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -39,7 +41,9 @@ class Secrets(Mapping[str, str | None]):
     def __getitem__(self, name: str) -> str | None:
         if name not in self._defaults:
             raise KeyError(f"secret {name!r} is not declared: add it under `secrets:` in config.yaml")
-        for found in (self._from_file(name), os.environ.get(ENVIRONMENT_PREFIX + name)):
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        variables = (os.environ.get(ENVIRONMENT_PREFIX + one) for one in (name, plain))
+        for found in (self._from_file(name), *variables):
             if found is not None:
                 return found
         return self._local_values().get(name, self._defaults[name])

@@ -9,18 +9,28 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from truss.errors import InvalidInputError, ModelLoadError, PredictionError, TrussError
+from truss.config import Signature
+from truss.errors import InvalidInputError, ModelLoadError, PredictionError, RouteNotFoundError, TrussError
+from truss.model.contract import Contract, contract_of
 from truss.model.failure import describe, user_location
+from truss.model.fit import misfit
+from truss.model.request import bound
+from truss.model.tables import with_rows
+from truss.model.websocket import WebSocket, WebSocketDisconnect
 
 _T = TypeVar("_T")
 
 INPUT_NAMES = ("inputs", "instances")
 """Two names of the same thing: a model reads either, whichever the client sent."""
+
+
+METHODS = ("chat_completions", "completions", "embeddings")
+"""Methods that answer requests of OpenAI's API, when a model has them."""
 
 
 def with_both_names(request: Any) -> Any:
@@ -57,36 +67,68 @@ class Steps:
     Args:
         model: The user's instance; it has `predict`.
         file: The file of its class, for error messages.
+        signature: What its inputs hold, if that is known.
+
+    Attributes:
+        contract: What the first step says that a body is, if it does.
+        is_async: Whether a step, or a method of `METHODS`, is a coroutine function.
+        streams: Whether the last step is a generator function. A plain one may return a generator too.
+        talks: Whether it has a method for websockets.
+        wants_request: Whether one of them has a parameter for the request itself (`truss.model.request`).
+
+    Raises:
+        ModelDefinitionError: it says what no body can be read as.
     """
 
-    def __init__(self, model: Any, file: Path) -> None:
+    def __init__(self, model: Any, file: Path, signature: Signature | None = None) -> None:
         self.model = model
+        self.signature = signature
         self._root = file.parent.parent
         self._file = file
-        self._steps: list[tuple[str, Callable[..., Any]]] = [
-            (name, getattr(model, name))
-            for name in ("preprocess", "predict", "postprocess")
-            if callable(getattr(model, name, None))
-        ]
-        self.is_async = any(_is_async(step) for _, step in self._steps)
+        self._own = _methods(model, ("preprocess", "predict", "postprocess"))
+        others = _methods(model, METHODS)
+        self.talks = callable(getattr(model, "websocket", None))
+        bindings = {name: bound(step) for name, step in {**self._own, **others}.items()}
+        self._steps = [(name, bindings[name][0]) for name in self._own] or [("predict", _no_predict)]
+        self._others = {name: bindings[name][0] for name in others}
+        self.contract: Contract | None = contract_of(next(iter(self._own.values()))) if self._own else None
+        steps = [*self._own.values(), *others.values()]
+        self.is_async = self.talks or any(map(_is_async, steps))
+        self.streams = bool(self._own) and _is_generator(self.last)
+        self.wants_request = any(wants for _, wants in bindings.values())
+
+    @property
+    def last(self) -> Callable[..., Any]:
+        """The step whose answer is the model's."""
+        return list(self._own.values())[-1] if self._own else _no_predict
 
     def run(self, request: Any) -> Any:
         """Run all steps of a sync model on one decoded request and return the raw answer.
 
+        A generator's answer is the list of its chunks.
+
         Raises:
-            InvalidInputError: the request's inputs are not a list.
+            InvalidInputError: the request's inputs are not a list, or do not fit what `predict` takes.
             PredictionError: a step raised.
         """
-        value = with_both_names(request)
+        value = self.begin(request)
+        return list(value) if isinstance(value, Iterator) else value
+
+    def begin(self, request: Any) -> Any:
+        """As `run`, but a generator's answer is an iterator of its chunks, which raises as `run` does.
+
+        Closing the iterator closes the generator.
+        """
+        value = request = self._prepared(request)
         running = ""
         try:
             for running, step in self._steps:  # noqa: B007  # read below, to name the step that raised
                 value = step(value)
-            return list(value) if isinstance(value, Iterator) else value
+            return self._chunks(running, value) if isinstance(value, Iterator) else value
         except TrussError:
             raise
         except Exception as error:
-            raise self._failure(running, error) from error
+            raise self._failure(running, error, request if value is request else None) from error
 
     def run_batch(self, requests: list[Any]) -> list[Any]:
         """Run a sync model's `predict_batch` on several decoded requests; one answer per request.
@@ -97,39 +139,166 @@ class Steps:
             InvalidInputError: the inputs of a request are not a list.
             Exception: whatever a step raised; which request is to blame is not known.
         """
-        before, after = getattr(self.model, "preprocess", None), getattr(self.model, "postprocess", None)
-        values = [with_both_names(request) for request in requests]
+        steps = dict(self._steps)
+        before, after = steps.get("preprocess"), steps.get("postprocess")
+        values = [self._prepared(request) for request in requests]
         prepared = [before(value) for value in values] if before else values
         answers = self.model.predict_batch(prepared)
         return [after(answer) for answer in answers] if after else list(answers)
 
     async def run_async(self, request: Any) -> Any:
         """As `run`, awaiting the steps that are coroutines and gathering async generators."""
-        value = with_both_names(request)
+        return await _gathered(await self.begin_async(request))
+
+    async def begin_async(self, request: Any) -> Any:
+        """As `begin`; the chunks of an async generator come from an async iterator.
+
+        Ending it before its time takes `aclose`.
+        """
+        value = request = self._prepared(request)
         running = ""
         try:
             for running, step in self._steps:  # noqa: B007  # read below, to name the step that raised
-                value = step(value)
-                if inspect.isawaitable(value):
-                    value = await value
-            if isinstance(value, AsyncIterator):
-                return [chunk async for chunk in value]
-            return list(value) if isinstance(value, Iterator) else value
+                result = step(value)
+                value = await result if inspect.isawaitable(result) else result
+            return self._any_chunks(running, value)
         except TrussError:
             raise
         except Exception as error:
-            raise self._failure(running, error) from error
+            raise self._failure(running, error, request if value is request else None) from error
 
-    def _failure(self, step: str, error: Exception) -> PredictionError:
-        return PredictionError(
-            f"`{step}` raised {describe(error)}",
-            where=user_location(error, self._root) or str(self._file),
-            hint="correct the input, or the model's code",
+    def begin_method(self, name: str, request: Any) -> Any:
+        """As `begin`, with one of the `METHODS` of a sync model in place of its steps.
+
+        Raises:
+            RouteNotFoundError: the model does not have it.
+            PredictionError: it raised.
+        """
+        method = self._method(name)
+        try:
+            value = method(request)
+        except TrussError:
+            raise
+        except Exception as error:
+            raise self._failure(name, error, None) from error
+        return self._chunks(name, value) if isinstance(value, Iterator) else value
+
+    async def begin_method_async(self, name: str, request: Any) -> Any:
+        """As `begin_method`, of an async model."""
+        method = self._method(name)
+        try:
+            result = method(request)
+            value = await result if inspect.isawaitable(result) else result
+        except TrussError:
+            raise
+        except Exception as error:
+            raise self._failure(name, error, None) from error
+        return self._any_chunks(name, value)
+
+    def _any_chunks(self, step: str, value: Any) -> Any:
+        if isinstance(value, AsyncIterator):
+            return self._async_chunks(step, value)
+        return self._chunks(step, value) if isinstance(value, Iterator) else value
+
+    def _chunks(self, step: str, chunks: Iterator[Any]) -> Iterator[Any]:
+        """The chunks of a step's generator; what it raises becomes an error that names the step."""
+        try:
+            yield from chunks
+        except TrussError:
+            raise
+        except Exception as error:
+            raise self._failure(step, error, None) from error
+
+    async def _async_chunks(self, step: str, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except TrussError:
+            raise
+        except Exception as error:
+            raise self._failure(step, error, None) from error
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def converse(self, websocket: WebSocket) -> None:
+        """Let the model's `websocket` talk to a client.
+
+        Raises:
+            WebSocketDisconnect: the client left, and the model left that to us.
+            PredictionError: it raised anything else.
+        """
+        try:
+            await self.model.websocket(websocket)
+        except (TrussError, WebSocketDisconnect):
+            raise
+        except Exception as error:
+            raise self._failure("websocket", error, None) from error
+
+    @property
+    def checks_health(self) -> bool:
+        """Whether the model says by itself whether it can answer."""
+        return callable(getattr(self.model, "is_healthy", None))
+
+    async def health(self) -> str:
+        """Why the model cannot answer, as its `is_healthy` has it; empty when it can."""
+        try:
+            check = self.model.is_healthy
+            healthy = await check() if inspect.iscoroutinefunction(check) else await asyncio.to_thread(check)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
+            return f"`is_healthy` raised {describe(error)}"
+        return "" if healthy else "`is_healthy` says that it cannot answer"
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        method = self._others.get(name)
+        if method is not None:
+            return method
+        raise RouteNotFoundError(
+            f"this model has no method `{name}`, which answers here",
+            hint=f"add `def {name}(self, request: dict) -> dict` to the model class",
         )
+
+    def _prepared(self, request: Any) -> Any:
+        if self.contract is not None:
+            return self.contract.read(with_rows(request, self.signature))
+        return with_both_names(with_rows(request, self.signature))
+
+    def _failure(self, step: str, error: Exception, asked: Any) -> TrussError:
+        """The error of a step; `asked` is the request, where the step was given it as it came."""
+        raised = f"`{step}` raised {describe(error)}"
+        if step == "predict" and asked is not None and self.signature:
+            fault = misfit(asked, self.signature, str(error))
+            if fault is not None:
+                message = f"the request does not fit the model: {fault.message}. {raised}"
+                return InvalidInputError(message, where=fault.where, hint=fault.hint)
+        where = user_location(error, self._root) or str(self._file)
+        return PredictionError(raised, where=where, hint="correct the input, or the model's code")
+
+
+def _no_predict(_: Any) -> Any:
+    raise RouteNotFoundError(
+        "this model answers websockets only", hint="connect to /v1/websocket, or add `predict` in its place"
+    )
+
+
+def _methods(model: Any, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Those of the names that a model has."""
+    return {name: getattr(model, name) for name in names if callable(getattr(model, name, None))}
+
+
+async def _gathered(value: Any) -> Any:
+    if isinstance(value, AsyncIterator):
+        return [chunk async for chunk in value]
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def _is_async(step: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(step) or inspect.isasyncgenfunction(step)
+
+
+def _is_generator(step: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(step) or inspect.isasyncgenfunction(step)
 
 
 class LoadedModel:
@@ -139,14 +308,31 @@ class LoadedModel:
         model: The constructed instance of the user's class.
         file: The file of its class.
         entered: Gives the context its code runs in (see `ModuleSpace.entered`).
+        new_loop: Makes the event loop that its async steps run on.
+        signature: What its inputs hold, if that is known.
     """
 
-    def __init__(self, model: Any, file: Path, entered: Callable[[], AbstractContextManager[object]]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        file: Path,
+        entered: Callable[[], AbstractContextManager[object]],
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        signature: Signature | None = None,
+    ) -> None:
         self.model = model
-        self.steps = Steps(model, file)
+        self.steps = Steps(model, file, signature)
         self._file = file
         self._entered = entered
+        self._new_loop = new_loop
+        self._signature = signature
         self._loop: _BackgroundLoop | None = None
+
+    def succeeded_by(self, model: Any) -> LoadedModel:
+        """Another instance of the class, changed meanwhile, in this one's surroundings."""
+        successor = LoadedModel(model, self._file, self._entered, self._new_loop, self._signature)
+        successor._loop = self._loop  # what one bound to it, the other uses
+        return successor
 
     def load(self) -> None:
         """Call the model's `load`, when it has one.
@@ -173,13 +359,13 @@ class LoadedModel:
 
         Args:
             request: What a client would send, decoded: usually `{"inputs": [...]}`. `inputs` and
-                `instances` name the same thing.
+                `instances` name the same thing; `dataframe_records` and `dataframe_split` hold tables.
 
         Returns:
             What the model returned: NumPy arrays stay NumPy arrays.
 
         Raises:
-            InvalidInputError: the inputs are not a list.
+            InvalidInputError: the inputs are not a list, or do not fit the model.
             PredictionError: a step raised.
         """
         with self._entered():
@@ -202,15 +388,15 @@ class LoadedModel:
 
     def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         if self._loop is None:
-            self._loop = _BackgroundLoop()
+            self._loop = _BackgroundLoop(self._new_loop())
         return self._loop.wait(coroutine)
 
 
 class _BackgroundLoop:
     """An event loop in a thread of its own, since a notebook's thread already runs one."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._thread = threading.Thread(target=self._loop.run_forever, name="truss-async-model", daemon=True)
         self._thread.start()
 

@@ -10,6 +10,7 @@ NaN and the infinities have no JSON form: they become `null`. (The binary route 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,6 +39,25 @@ def to_plain(answer: Any) -> Any:
         AnswerEncodingError: as `encode_json`.
     """
     return msgspec.json.decode(encode_json(answer))
+
+
+def as_fields(answer: Any) -> Any:
+    """A record (a dataclass, a msgspec Struct, a pydantic model) as a mapping of its fields, arrays kept.
+
+    The names are those that it is written with. Anything else is returned as it is, and so is a Struct that
+    is not written as just its fields.
+    """
+    kind = type(answer)
+    if kind is dict or kind is list:
+        return answer
+    if isinstance(answer, msgspec.Struct):
+        form = kind.__struct_config__
+        if form.array_like or form.omit_defaults or form.tag is not None:
+            return answer
+        return {one.encode_name: getattr(answer, one.name) for one in msgspec.structs.fields(kind)}
+    if dataclasses.is_dataclass(kind):
+        return {one.name: getattr(answer, one.name) for one in dataclasses.fields(kind)}
+    return answer.model_dump() if hasattr(answer, "model_dump") else answer
 
 
 def _encode_after_conversion(answer: Any, first_error: Exception) -> bytes:

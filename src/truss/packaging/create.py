@@ -9,15 +9,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from truss.config import read_config, render_config
+from truss.config import Signature, read_config, render_config
 from truss.errors import MissingExtraError, PackagingError
 from truss.frameworks.base import Framework, Saved
+from truss.frameworks.files import open_model
 from truss.frameworks.registry import framework_for
 from truss.model.examples import write_examples
+from truss.model.integrity import record
 from truss.packaging import layout
 from truss.packaging.golden import as_examples, recorded
 from truss.packaging.progress import progress
 from truss.packaging.requirements import Needs, capture
+from truss.packaging.signature import as_config, completed
 
 PathText = str | PathLike[str]
 
@@ -33,12 +36,16 @@ def create_truss(
     bundled_packages: Sequence[PathText] | None = None,
     overwrite: bool = False,
     check: bool = True,
+    trust_pickle: bool = False,
 ) -> Path:
     """Package a trained model. See `truss.create`, which takes and raises the same.
 
     Returns:
         The new folder, absolute.
     """
+    if isinstance(model, (str, PathLike)):
+        with progress("Opening the model"):
+            model = open_model(Path(model).expanduser(), trusted=trust_pickle)
     framework = framework_for(model)
     target = _target(target_directory, framework)
     layout.check_target(target, overwrite=overwrite)
@@ -52,23 +59,35 @@ def create_truss(
         with progress(f"Saving the model ({framework.name})"):
             saved = _save(framework, model, folder / "data")
             needs = capture(saved)
-        _write(folder, framework, saved, needs, name=name, requirements=lines)
+        signature = completed(saved.signature, golden[0].input if golden else None)
+        _write(folder, framework, saved, needs, signature, name=name, requirements=lines)
         layout.copy_into(data, folder / "data")
         if packages or needs.local:
             given = {path.absolute().name for path in packages}  # goes before what was found
             found = [path for path in needs.local if path.name not in given]
             layout.copy_into([*found, *packages], folder / "packages")
+        with progress("Checksums of the data files"):
+            record(folder, [folder / "data"])
         config = read_config(folder)
         if check and golden:
             with progress("Checking the examples on the packaged copy"):
-                live = partial(framework.answer, model) if saved.repeatable else None
-                golden = recorded(golden, live, folder, config)
+                live = partial(framework.answer, model)
+                golden = recorded(golden, live, folder, config, repeats=saved.repeats)
         write_examples(folder, config, golden)
         layout.write_git_files(folder, folder / "data")
-    for note in saved.notes:
+    for note in (*saved.notes, *_left_out(needs)):
         # Where a notebook or a terminal shows it; results go elsewhere.
         sys.stderr.write(f"note: {note}\n")
     return target
+
+
+def _left_out(needs: Needs) -> list[str]:
+    if not needs.left_out:
+        return []
+    return [
+        f"the model states requirements that nothing in it needs, which are left out: "
+        f"{', '.join(needs.left_out)}; add to `requirements` what your own code in the Truss uses of them"
+    ]
 
 
 def _target(given: PathText | None, framework: Framework) -> Path:
@@ -94,6 +113,7 @@ def _write(
     framework: Framework,
     saved: Saved,
     needs: Needs,
+    signature: Signature,
     *,
     name: str | None,
     requirements: list[str] | None,
@@ -103,9 +123,10 @@ def _write(
         "model_name": name,
         "model_framework": framework.model_framework,
         "model_type": saved.model_type,
-        "python_version": f"py{sys.version_info.major}{sys.version_info.minor}",
+        "python_version": _python(saved),
         "requirements": list(needs.pins) if requirements is None else requirements,
         "model_metadata": dict(saved.model_metadata),
+        "signature": as_config(signature),
     }
     if saved.batching != "none":
         values["runtime"] = {"batching": {"mode": saved.batching}}
@@ -114,6 +135,11 @@ def _write(
     (folder / "model").mkdir()
     (folder / "model" / "__init__.py").touch()
     (folder / "model" / "model.py").write_text(saved.model_class, encoding="utf-8", newline="\n")
+
+
+def _python(saved: Saved) -> str:
+    major, minor = (saved.python_version or f"{sys.version_info.major}.{sys.version_info.minor}").split(".")
+    return f"py{major}{minor}"
 
 
 def read_requirements(path: PathText) -> list[str]:

@@ -51,16 +51,22 @@ def _as_example(item: Example | dict[str, Any], number: int) -> Example:
 
 
 def recorded(
-    examples: Sequence[Example], live: Predict | None, truss_dir: Path, config: TrussConfig
+    examples: Sequence[Example],
+    live: Predict,
+    truss_dir: Path,
+    config: TrussConfig,
+    *,
+    repeats: Callable[[Any], bool] = lambda _: True,
 ) -> list[Example]:
     """The examples with the live object's answers as expected ones, proven on the packaged copy.
 
     Args:
         examples: What to ask.
-        live: Answers as the live object does; None when it draws its answers at random: then the packaged
-            copy is asked only to see that it answers.
+        live: Answers as the live object does.
         truss_dir: The packaged copy.
         config: Its config.
+        repeats: Whether a request is answered alike each time; by default all are. Where the answer is drawn
+            at random, the packaged copy is asked only to see that it answers.
 
     Raises:
         GoldenMismatchError: the packaged copy answers differently, or the live object differently from
@@ -70,7 +76,10 @@ def recorded(
     """
     packaged = load_model(truss_dir, config)
     try:
-        return [_proven(example, live, packaged.predict) for example in examples]
+        return [
+            _proven(example, live if repeats(example.input) else None, packaged.predict)
+            for example in examples
+        ]
     finally:
         packaged.close()
 

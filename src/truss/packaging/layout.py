@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import random
@@ -27,6 +28,7 @@ __pycache__/
 .venv/
 """
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _NO_COPY = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", ".ipynb_checkpoints", ".DS_Store")
 
 
@@ -73,15 +75,19 @@ def built_beside(target: Path) -> Iterator[Path]:
     """
     target = target.resolve()  # a link stays a link
     inside = target.is_dir() and not any(target.iterdir())
-    with _parents_made(target.parent), _writing(target):
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target if inside else target.parent))
+    with _parents_made(target.parent):
+        with _writing(target):
+            place = target if inside else target.parent
+            beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
-            yield beside
-            beside.chmod(0o755)
-            if inside:
-                _move_up(beside)
-            else:
-                _take_place(beside, target)
+            with _writing(target, only=_FULL):  # others may be the model's own
+                yield beside
+            with _writing(target):
+                beside.chmod(0o755)
+                if inside:
+                    _move_up(beside)
+                else:
+                    _take_place(beside, target)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -105,10 +111,13 @@ def _parents_made(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def _writing(target: Path, *, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Say which folder cannot be written when the system refuses (with `only`: for one of these reasons)."""
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise TargetDirectoryError(
             f"cannot be written: {error.strerror or error}",
             where=str(target),

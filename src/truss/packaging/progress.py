@@ -30,7 +30,19 @@ def progress(what: str) -> Iterator[None]:
 def _show(what: str, done: threading.Event) -> None:
     if done.wait(PATIENCE):
         return
+    if not sys.stderr.isatty():  # a notebook: what moves there needs widgets
+        sys.stderr.write(f"{what} ...\n")
+        return
     from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
 
-    with Console(stderr=True).status(what):
+    # The work itself writes to these streams, from another thread: they stay what they are.
+    with Live(
+        Spinner("dots", what),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ):
         done.wait()

@@ -11,28 +11,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import (
     Distribution,
     PackageNotFoundError,
     distribution,
     distributions,
-    packages_distributions,
 )
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from truss.frameworks.base import Saved
+from truss.packaging.owners import module_owners
 from truss.packaging.references import imports_below, imports_in, modules_in_pickle, modules_of
+from truss.packaging.stated import name_in, normal, with_dependencies
 
 _OWN = "truss"
+_BY_VALUE = "cloudpickle"
+"""What a pickle with code by value names, whose functions may import anything when they run."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,19 @@ class Needs:
     """What the packaged object needs beside its files.
 
     Attributes:
-        pins: Requirement lines, `name==version`, sorted by name.
+        pins: Requirement lines, `name==version` or as the model states them, sorted.
         local: Top-level modules or packages of the user's own: a `.py` file or a folder each.
+        left_out: Requirement lines that the model states, and that nothing in it needs.
     """
 
     pins: tuple[str, ...]
     local: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def capture(saved: Saved) -> Needs:
     """Find what a saved object needs, in this environment."""
-    names = {_normal(name) for name in saved.requirements}
+    names = {normal(name) for name in saved.requirements}
     local: dict[str, Path] = {}
     waiting = list(_start(saved))
     seen: set[str] = set()
@@ -62,11 +64,24 @@ def capture(saved: Saved) -> Needs:
         seen.add(module)
         owners = distributions_of(module)
         if owners:
-            names |= {_normal(owner) for owner in owners}
+            names |= {normal(owner) for owner in owners}
         elif top not in local and (source := source_of(top)) is not None:
             local[top] = source
             waiting += imports_below(source)
-    return Needs(tuple(sorted(_pin(name) for name in names)), tuple(local.values()))
+    stated = [*saved.stated, *_needed(saved, names, seen)]
+    left_out = tuple(line for line in saved.stated_if_needed if line not in stated)
+    names -= {name_in(line) for line in stated}
+    pins = sorted({*stated, *(_pin(name) for name in names)})
+    return Needs(tuple(pins), tuple(local.values()), left_out)
+
+
+def _needed(saved: Saved, names: set[str], modules: set[str]) -> Iterator[str]:
+    """The lines that are stated in case they are needed, and are."""
+    if any(module.partition(".")[0] == _BY_VALUE for module in modules):
+        yield from saved.stated_if_needed
+        return
+    needed = with_dependencies({*names, *map(name_in, saved.stated)})
+    yield from (line for line in saved.stated_if_needed if name_in(line) in needed)
 
 
 def _start(saved: Saved) -> Iterator[str]:
@@ -75,6 +90,7 @@ def _start(saved: Saved) -> Iterator[str]:
         yield from modules_in_pickle(path.read_bytes())
     for item in saved.pickled_objects:
         yield from modules_of(item)
+    yield from saved.modules
     # What a generated class imports later, its framework states as a requirement where it is needed.
     yield from imports_in(saved.model_class, at_import_only=True)
 
@@ -104,36 +120,6 @@ def _lies_beside(file: Path, found: Distribution) -> bool:
     root = Path(str(found.locate_file("")))
     # Folders are compared resolved as well: some installers and systems link them.
     return file.is_relative_to(root) or file.parent.resolve().is_relative_to(root.resolve())
-
-
-def module_owners() -> dict[str, list[str]]:
-    """The distributions that provide each top-level module."""
-    return _owners(tuple((folder, _changed(folder)) for folder in sys.path))
-
-
-def _changed(folder: str) -> int:
-    """When something was last installed to or removed from a folder, in nanoseconds; 0 when it is none."""
-    with suppress(OSError):
-        return os.stat(folder or ".").st_mtime_ns  # noqa: PTH116  # every entry of sys.path, each time
-    return 0
-
-
-@lru_cache(maxsize=1)
-def _owners(_state: tuple[tuple[str, int], ...]) -> dict[str, list[str]]:
-    # Reading every distribution's files takes a while; a notebook that installs one has to see it, though.
-    owners = {top: list(names) for top, names in packages_distributions().items()}
-    if sys.version_info < (3, 11):  # there it knows only those that list their modules in top_level.txt
-        for found in distributions():
-            if found.read_text("top_level.txt") is None:
-                for top in _tops(found):
-                    owners.setdefault(top, []).append(found.metadata["Name"])
-    return owners
-
-
-def _tops(found: Distribution) -> set[str]:
-    """The top-level modules among a distribution's files."""
-    files = (path for path in found.files or () if path.suffix in (".py", ".so", ".pyd"))
-    return {path.parts[0].partition(".")[0] for path in files}
 
 
 def _is_the_users(name: str) -> bool:
@@ -197,8 +183,3 @@ def _pin(name: str) -> str:
         return f"{name} @ {repository}{folder}"
     # A local version (`2.3.0+cu121`) names a build that indexes need not have.
     return f"{name}=={found.version.partition('+')[0]}"
-
-
-def _normal(name: str) -> str:
-    """A distribution's name as indexes compare it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

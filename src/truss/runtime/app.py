@@ -1,94 +1,124 @@
-"""The HTTP side of the front: routes, request bodies to the pool, answers to the client.
+"""The HTTP side of the front: routes, and the general way from a request to its response.
 
-A small ASGI application. It never looks inside a body: it moves bytes between the socket and the
-pool. https://asgi.readthedocs.io/en/latest/specs/www.html
+A small ASGI application. It never looks inside a body: it moves bytes between the socket and the pool.
+Most predict requests take a shorter way, `truss.runtime.http`.
+https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import logging
-import os
+import functools
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, cast
+from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
-from truss.config import Runtime, parse_size
 from truss.errors import (
-    BodyTooLargeError,
     ClientClosedRequestError,
-    InvalidInputError,
     MethodNotAllowedError,
     NotReadyError,
-    QueueFullError,
     RouteNotFoundError,
     TrussError,
 )
 from truss.runtime import metrics as metrics_module
-from truss.runtime.frames import Answer, Codec
-from truss.runtime.jobs import Client
+from truss.runtime.documents import Documents
+from truss.runtime.frames import Answer, Chunk, Codec, Delivery, cost_of_chunk
+from truss.runtime.jobs import Job
 from truss.runtime.metrics import Metrics
 from truss.runtime.pool import Pool
-
-logger = logging.getLogger("truss.front")
+from truss.runtime.predictions import (
+    MODEL_NAME,
+    Predictions,
+    Reply,
+    Request,
+    error_reply,
+)
+from truss.runtime.protocols import open_inference
+from truss.runtime.protocols.routes import LIVE_PATHS, READY_PATHS, ProtocolRequest, Service
+from truss.runtime.websockets import Websockets
+from truss.runtime.workers import State
+from truss.version import __version__
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-MODEL_NAME = "model"
-
-_CONTENT_TYPES = {Codec.JSON: b"application/json", Codec.MSGPACK: b"application/octet-stream"}
-_BINARY_TYPES = (b"application/octet-stream", b"application/msgpack", b"application/x-msgpack")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and the way to answer it, with what its headers say as far as the front cares.
-
-    Attributes:
-        request_id: The client's `X-Request-Id`, or one of ours.
-        timeout: Seconds the client waits (`X-Request-Timeout`), if it said so.
-        binary: Whether the body is announced as msgpack.
-        length: The announced length of the body in bytes, 0 when it is not announced.
-    """
+    """A request and the way to answer it."""
 
     receive: Receive
     send: Send
-    request_id: bytes
-    timeout: float | None = None
-    binary: bool = False
-    length: int = 0
+    request: Request
+    scope: Scope
+    begun: bool = False
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take over what the headers say.
+    async def start(self, reply: Reply, *, close: bool) -> None:
+        """Send the head of a response whose parts follow."""
+        self.begun = True
+        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request.id), *reply.headers]
+        if close:
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
 
-        Raises:
-            InvalidInputError: the timeout is not a positive number.
-        """
-        for name, value in headers:
-            if name == b"content-length":
-                self.length = int(value) if value.isdigit() else 0
-            elif name == b"content-type":
-                self.binary = value.partition(b";")[0].strip().lower() in _BINARY_TYPES
-            elif name == b"x-request-id":
-                self.request_id = value[:128]
-            elif name == b"x-request-timeout":
-                self.timeout = _seconds(value)
+    async def pass_on(self, part: bytes, *, more: bool) -> None:
+        """Send a part of it; returns when the client reads fast enough for the next."""
+        await self.send({"type": "http.response.body", "body": part, "more_body": more})
+
+    async def respond(self, reply: Reply, *, close: bool) -> None:
+        """Send the response; with `close` the connection closes after it."""
+        headers = [
+            (b"content-type", reply.content_type),
+            (b"content-length", str(len(reply.body)).encode()),
+            (b"x-request-id", self.request.id),
+            *reply.headers,
+        ]
+        if close or reply.close:
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": reply.body})
 
 
-@dataclass(frozen=True)
-class Route:
-    """What answers a path, and under which method."""
+class Waiting:
+    """A caller of the pool that a coroutine awaits.
 
-    method: str
-    answer: Callable[[Exchange], Awaitable[None]]
+    Attributes:
+        answer: The answer, or what ends a stream.
+        chunks: The parts of a stream that are there and have not been passed on.
+        news: Set when something has come.
+    """
+
+    def __init__(self) -> None:
+        self.disconnected = False
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.chunks: deque[Chunk] = deque()
+        self.news = asyncio.Event()
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Take a part of a streamed answer."""
+        self.chunks.append(chunk)
+        self.news.set()
+
+    def answered(self, answer: Answer) -> None:
+        """Take the answer."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+            self.news.set()
+
+    def failed(self, error: TrussError) -> None:
+        """Take the error that is there in place of an answer."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.news.set()
+
+
+Routes = dict[str, Callable[[Exchange], Awaitable[Reply]]]
+"""Method -> what answers there; errors are responses as well."""
 
 
 class App:
@@ -96,23 +126,32 @@ class App:
 
     Args:
         pool: Where predict requests go.
-        settings: The config's `runtime`.
+        predictions: The way there.
         metrics: What `/metrics` shows.
-
-    Attributes:
-        draining: Set when the server is about to stop: readiness fails, connections close after their
-            answer, requests are still answered.
+        service: What the model is called, and where platforms look for it.
+        documents: What clients read about the model.
+        debug: Whether clients may see tracebacks.
     """
 
-    def __init__(self, pool: Pool, settings: Runtime, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        predictions: Predictions,
+        metrics: Metrics,
+        service: Service,
+        documents: Documents,
+        *,
+        debug: bool = False,
+    ) -> None:
+        self._service = service
         self._pool = pool
+        self._predictions = predictions
         self._metrics = metrics
-        self._debug = settings.debug
-        self._max_body = parse_size(settings.max_body)
-        prefix = os.urandom(4).hex().encode()
-        self._request_ids = (b"%b-%x" % (prefix, number) for number in itertools.count(1))
-        self.draining = False
+        self._documents = documents
+        self._websockets = Websockets(pool, predictions, debug=debug)
+        self._debug = debug
         self._routes = self._table()
+        self._open = (self._liveness, self._readiness, self._one_model)  # health needs no key
         metrics.describe_gauge("truss_queue_depth", "Requests waiting.", lambda: [("", pool.waiting)])
         metrics.describe_gauge("truss_requests_running", "Requests in workers.", lambda: [("", pool.running)])
         metrics.describe_gauge("truss_workers", "Workers by state.", self._worker_states)
@@ -122,94 +161,153 @@ class App:
             lambda: [('part="fixed"', pool.cost.fixed), ('part="per_row"', pool.cost.per_row)],
         )
 
-    def _table(self) -> dict[str, Route]:
-        model = f"/v1/models/{MODEL_NAME}"
-        predict = Route("POST", self._predict)
-        ready, live = Route("GET", self._readiness), Route("GET", self._liveness)
-        return {
-            "/": live,
-            "/livez": live,
-            "/healthz": live,
-            "/readyz": ready,
-            "/ping": ready,
-            "/v1/models": Route("GET", self._models),
-            model: ready,
-            f"{model}/loaded": ready,
-            f"{model}:predict": predict,
-            f"{model}:predict_binary": Route("POST", self._predict_binary),
-            "/invocations": predict,
-            "/metrics": Route("GET", self._show_metrics),
-        }
+    def _table(self) -> dict[str, Routes]:
+        """Path -> method -> what answers."""
+        service = self._service
+        table: dict[str, Routes] = {}
+
+        def get(answer: Callable[[Exchange], Awaitable[Reply]], *paths: str | None) -> None:
+            for path in paths:
+                if path is not None:
+                    table.setdefault(path, {})["GET"] = answer
+
+        get(self._liveness, *LIVE_PATHS)
+        get(self._readiness, *READY_PATHS, service.health_path)
+        get(self._models, "/v1/models")
+        for path, _ in service.model_paths("/v1/models"):
+            get(self._one_model, path)
+            get(self._readiness, f"{path}/loaded")
+            get(self._schema, f"{path}/schema")
+        get(self._server_metadata, "/v2")
+        for path, _ in service.versioned_paths():
+            get(self._model_metadata, path)
+            get(self._readiness, f"{path}/ready")
+        get(self._show_metrics, "/metrics")
+        get(self._openapi, "/openapi.json")
+        get(self._page, "/docs")
+        for path, make in self._predictions.routes.items():
+            methods = table.setdefault(path, {})
+            methods["POST"] = self._predict
+            if "GET" not in methods and make(b"").codec == Codec.JSON:
+                methods["GET"] = self._predict_events
+        return table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (the ASGI entry point)."""
+        if scope["type"] == "websocket":
+            await self._websockets.answer(scope, receive, send)
+            return
         if scope["type"] != "http":
             raise RuntimeError(f"unexpected ASGI scope {scope['type']!r}: the server is set up for HTTP only")
-        exchange = Exchange(receive, send, next(self._request_ids))
+        path = scope["path"]
+        route = path if path in self._routes else path.rstrip("/")
+        known = self._routes.get(route)
+        request = self._predictions.request(self._maker(path), "other" if known is None else route)
+        request.method, request.query = scope["method"], scope["query_string"]
+        exchange = Exchange(receive, send, request, scope)
         try:
-            exchange.read(scope["headers"])
-            await self._find(scope).answer(exchange)
-        except ClientClosedRequestError:
-            pass  # nobody is there to be told
+            request.read(scope["headers"])
+            answer = known.get("GET") if known and scope["method"] in ("GET", "HEAD") else None
+            if answer not in self._open:
+                self._predictions.admit(request, scope["headers"])
+            reply = await self._find(scope)(exchange)
         except TrussError as error:
-            await self._send_error(exchange, error)
+            reply = error_reply(error, request.id, debug=self._debug, codec=request.codec)
+        self._predictions.settle(request, reply.status)
+        if exchange.begun:
+            return
+        await exchange.respond(reply, close=self._predictions.draining)
 
-    def _find(self, scope: Scope) -> Route:
+    def _maker(self, path: str) -> Callable[[bytes], Request]:
+        """What makes a request of a path; of a wrong one, so that its error has its protocol's shape."""
+        routes = self._predictions.routes
+        make = routes.get(path) or routes.get(path.rstrip("/"))
+        if make is not None:
+            return make
+        return functools.partial(ProtocolRequest, codec=Codec.OPEN_INFERENCE) if _is_v2(path) else Request
+
+    def _find(self, scope: Scope) -> Callable[[Exchange], Awaitable[Reply]]:
         path: str = scope["path"]
-        route = self._routes.get(path) or self._routes.get(path.rstrip("/"))
-        if route is None:
+        routes = self._routes.get(path) or self._routes.get(path.rstrip("/"))
+        if routes is None:
             raise RouteNotFoundError(
                 f"there is no route {path}",
                 hint=f"predict: POST /v1/models/{MODEL_NAME}:predict; all routes: {', '.join(self._routes)}",
             )
         method = scope["method"]
-        if method != route.method and not (method == "HEAD" and route.method == "GET"):
-            raise MethodNotAllowedError(
-                f"{path} takes {route.method}, not {method}", hint=f"send {route.method}"
-            )
-        return route
+        answer = routes.get("GET" if method == "HEAD" else method)
+        if answer is None:
+            known = " or ".join(routes)
+            raise MethodNotAllowedError(f"{path} takes {known}, not {method}", hint=f"send {known}")
+        return answer
 
     # --- predictions ---
 
-    async def _predict(self, exchange: Exchange) -> None:
-        await self._run(exchange, Codec.MSGPACK if exchange.binary else Codec.JSON)
-
-    async def _predict_binary(self, exchange: Exchange) -> None:
-        await self._run(exchange, Codec.MSGPACK)
-
-    async def _run(self, exchange: Exchange, codec: Codec) -> None:
-        started = perf_counter()
-        status = 500
+    async def _predict(self, exchange: Exchange) -> Reply:
+        request = exchange.request
         try:
             body = await self._read_body(exchange)
-            client = _client(exchange.receive)
-            pending = self._pool.submit(body, codec, client, exchange.timeout)
-            if self._pool.interruptible:
-                await self._watch(exchange, pending)
-            answer = await pending
-            if answer.codec == Codec.ERROR:
-                raise _worker_error(answer)
-            status = answer.status
-            await self._send(exchange, status, _CONTENT_TYPES[codec], bytes(answer.body))
+            return self._predictions.answer(request, await self._ask(exchange, body))
         except TrussError as error:
-            status = error.status
-            raise
-        finally:
-            self._metrics.count_request(status, perf_counter() - started)
+            return self._predictions.refuse(request, error)
 
-    async def _watch(self, exchange: Exchange, pending: asyncio.Future[Answer]) -> None:
-        """Wait for the answer or for the client to leave; tell the pool when it leaves."""
+    async def _predict_events(self, exchange: Exchange) -> Reply:
+        """As `_predict`, with the body in the query: a browser's `EventSource` sends none."""
+        request = exchange.request
+        asked = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("request")
+        if asked is None or request.delivery != Delivery.EVENTS:
+            raise MethodNotAllowedError(
+                f"{exchange.scope['path']} takes POST",
+                hint="send POST; GET ...?request=JSON is for clients that accept text/event-stream only",
+            )
+        request.codec = Codec.JSON
+        try:
+            await self._read_body(exchange)  # none is expected; what comes next is that the client leaves
+            return self._predictions.answer(request, await self._ask(exchange, asked[0].encode()))
+        except TrussError as error:
+            return self._predictions.refuse(request, error)
+
+    async def _ask(self, exchange: Exchange, body: bytes) -> Answer:
+        """The pool's answer; the request is dropped when its client leaves."""
+        waiting = Waiting()
+        job = self._predictions.submit(exchange.request, body, waiting)
         leaving: asyncio.Future[Any] = asyncio.ensure_future(exchange.receive())
-        waiting: set[asyncio.Future[Any]] = {pending, leaving}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not pending.done():
-            self._pool.abandon(pending)
-        leaving.cancel()
+
+        def leave(_: object) -> None:
+            if not waiting.answer.done():
+                waiting.disconnected = True
+                self._predictions.abandon(job)
+
+        leaving.add_done_callback(leave)
+        try:
+            await waiting.news.wait()
+            if waiting.chunks:
+                await self._pass_on(exchange, waiting, job)
+            return await waiting.answer
+        finally:
+            leaving.remove_done_callback(leave)
+            leaving.cancel()
+
+    async def _pass_on(self, exchange: Exchange, waiting: Waiting, job: Job) -> None:
+        """Send a stream as it comes, and its end."""
+        first = waiting.chunks[0]
+        await exchange.start(self._predictions.head(first), close=self._predictions.draining)
+        while True:
+            while waiting.chunks:
+                part = waiting.chunks.popleft().body
+                await exchange.pass_on(part, more=True)
+                self._predictions.credit(job, cost_of_chunk(part))
+            if waiting.answer.done():
+                break
+            waiting.news.clear()
+            await waiting.news.wait()
+        last = self._predictions.end(exchange.request, first.codec, await _settled(waiting.answer))
+        if last is not None:
+            await exchange.pass_on(last, more=False)
 
     async def _read_body(self, exchange: Exchange) -> bytes:
-        if exchange.length > self._max_body:
-            raise self._too_large(exchange.length)
-        chunks: list[bytes] = []
+        self._predictions.check_size(exchange.request.length)
+        chunks: list[bytes] = [exchange.request.envelope]
         size = 0
         while True:
             message = await exchange.receive()
@@ -217,25 +315,18 @@ class App:
                 raise ClientClosedRequestError("the client left while sending its request")
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
-            if size > self._max_body:
-                raise self._too_large(size)
-            if not message.get("more_body", False):
-                return b"".join([*chunks, chunk]) if chunks else chunk
+            self._predictions.check_size(size)
             chunks.append(chunk)
-
-    def _too_large(self, size: int) -> BodyTooLargeError:
-        return BodyTooLargeError(
-            f"the body has {size} bytes or more; the limit is {self._max_body}",
-            hint="send less, or raise `runtime.max_body` in config.yaml",
-        )
+            if not message.get("more_body", False):
+                return b"".join(chunks)
 
     # --- health and information ---
 
-    async def _liveness(self, exchange: Exchange) -> None:
-        await self._send_json(exchange, 200, {"status": "alive", "ready": self._pool.ready})
+    async def _liveness(self, _: Exchange) -> Reply:
+        return _json({"status": "alive", "ready": self._pool.ready})
 
-    async def _readiness(self, exchange: Exchange) -> None:
-        if self.draining:
+    async def _readiness(self, _: Exchange) -> Reply:
+        if self._predictions.draining:
             raise NotReadyError("the server is stopping", hint="send requests to another instance")
         if not self._pool.ready:
             error = self._pool.load_error
@@ -244,100 +335,64 @@ class App:
                     f"the model cannot be loaded: {error.message}", where=error.where, hint=error.hint
                 )
             raise NotReadyError("the model is loading", hint="ask again in a few seconds")
-        await self._send_json(exchange, 200, {"name": MODEL_NAME, "ready": True})
+        complaint = await self._pool.complaint()
+        if complaint:
+            raise NotReadyError(
+                f"the model is not well: {complaint}", hint="send requests to another instance"
+            )
+        return _json({"name": MODEL_NAME, "ready": True})
 
-    async def _models(self, exchange: Exchange) -> None:
-        await self._send_json(exchange, 200, {"models": [MODEL_NAME]})
+    async def _one_model(self, exchange: Exchange) -> Reply:
+        """Whether the model is ready, as KServe says it, and what it is, as OpenAI does."""
+        await self._readiness(exchange)
+        return _json({"name": MODEL_NAME, "ready": True, **_model(MODEL_NAME)})
 
-    async def _show_metrics(self, exchange: Exchange) -> None:
-        content_type = metrics_module.CONTENT_TYPE.encode()
-        await self._send(exchange, 200, content_type, self._metrics.render())
+    async def _schema(self, _: Exchange) -> Reply:
+        return Reply(200, *await self._documents.schema())
+
+    async def _openapi(self, _: Exchange) -> Reply:
+        return Reply(200, *await self._documents.openapi())
+
+    async def _page(self, exchange: Exchange) -> Reply:
+        headers = dict(exchange.scope["headers"])
+        # Behind a proxy that ends TLS, clients ask by https.
+        scheme = "https" if headers.get(b"x-forwarded-proto") == b"https" else exchange.scope["scheme"]
+        return Reply(200, *await self._documents.page(headers.get(b"host", b"").decode("latin-1"), scheme))
+
+    async def _models(self, _: Exchange) -> Reply:
+        """The models, as KServe lists them and as OpenAI does."""
+        names = self._service.names
+        return _json({"models": names, "object": "list", "data": [_model(name) for name in names]})
+
+    async def _server_metadata(self, _: Exchange) -> Reply:
+        return _json({"name": "truss", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+    async def _model_metadata(self, _: Exchange) -> Reply:
+        return _json(open_inference.metadata(self._service.names[-1], self._service.signature))
+
+    async def _show_metrics(self, _: Exchange) -> Reply:
+        return Reply(200, self._metrics.render(), metrics_module.CONTENT_TYPE.encode())
 
     def _worker_states(self) -> Iterable[tuple[str, float]]:
         for index, state in self._pool.states():
-            yield f'worker="{index}",state="{state.value}"', 1
-
-    # --- answers ---
-
-    async def _send_json(self, exchange: Exchange, status: int, content: Any) -> None:
-        await self._send(exchange, status, b"application/json", msgspec.json.encode(content))
-
-    async def _send_error(self, exchange: Exchange, error: TrussError) -> None:
-        trace = getattr(error, "remote_traceback", "")
-        if error.status >= 500 and error.status != 503:
-            logger.error("request %s: %s\n%s", exchange.request_id.decode("latin-1"), error, trace)
-        content: dict[str, Any] = {"type": error.type, "message": _located(error, self._debug)}
-        if error.hint:
-            content["hint"] = error.hint
-        content["request_id"] = exchange.request_id.decode("latin-1")
-        if self._debug and trace:
-            content["traceback"] = trace
-        extra: Headers = []
-        if isinstance(error, QueueFullError):
-            extra = [(b"retry-after", str(error.retry_after).encode())]
-        elif error.status == 503:
-            extra = [(b"retry-after", b"1")]
-        elif isinstance(error, BodyTooLargeError):
-            extra = [(b"connection", b"close")]  # the rest of the body is not worth reading
-        body = json.dumps({"error": content}).encode()
-        await self._send(exchange, error.status, b"application/json", body, extra)
-
-    async def _send(
-        self, exchange: Exchange, status: int, content_type: bytes, body: bytes, extra: Headers | None = None
-    ) -> None:
-        headers = [
-            (b"content-type", content_type),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", exchange.request_id),
-        ]
-        if extra:
-            headers += extra
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
-        await exchange.send({"type": "http.response.body", "body": body})
+            yield from ((f'worker="{index}",state="{one.value}"', int(state is one)) for one in State)
 
 
-def _seconds(value: bytes) -> float:
+async def _settled(answer: asyncio.Future[Answer]) -> Answer | TrussError:
     try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise InvalidInputError(
-            f"X-Request-Timeout is {value.decode('latin-1')!r}",
-            hint="send a positive number of seconds, e.g. X-Request-Timeout: 2.5",
-        )
-    return seconds
+        return await answer
+    except TrussError as error:
+        return error
 
 
-@dataclass
-class _Unknown:
-    """Stands for a client that the server under us tells nothing about."""
-
-    disconnected: bool = False
+def _is_v2(path: str) -> bool:
+    return path == "/v2" or path.startswith("/v2/")
 
 
-def _client(receive: Receive) -> Client:
-    """The connection's own flag of whether the client has left.
-
-    uvicorn's `receive` is a method of the object that knows. Asking that object costs nothing; waiting
-    for a disconnect message, as the specification has it, costs a task per request.
-    """
-    cycle = getattr(receive, "__self__", None)
-    return cast("Client", cycle) if hasattr(cycle, "disconnected") else _Unknown()
+def _model(name: str) -> dict[str, Any]:
+    """A model as OpenAI's API describes one."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "truss"}
 
 
-def _worker_error(answer: Answer) -> TrussError:
-    """The error that a worker sent, as the kind of error it was."""
-    facts = json.loads(bytes(answer.body))
-    kind = type("_WorkerError", (TrussError,), {"status": answer.status, "type": facts["type"]})
-    error: TrussError = kind(facts["message"], where=facts["where"], hint=facts["hint"])
-    error.remote_traceback = facts["traceback"]  # type: ignore[attr-defined]  # read by `_send_error`
-    return error
-
-
-def _located(error: TrussError, debug: bool) -> str:
-    """The message; with the place in the model's code where that concerns the client, or is asked for."""
-    show = error.where and (debug or error.status < 500 or error.type == "prediction_failed")
-    return f"{error.message} ({error.where})" if show else error.message
+def _json(content: Any) -> Reply:
+    return Reply(200, msgspec.json.encode(content))

@@ -7,32 +7,59 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from truss.config import Batching
+from truss.config import Batching, Signature
 from truss.errors import PredictionError, TrussError
 from truss.model import Steps
+from truss.model.request import enter as enter_request
+from truss.model.tables import with_rows
+from truss.model.values import as_fields
+from truss.runtime import context
+from truss.runtime.chunks import EVENTS, Form, form_of, gathered
 from truss.runtime.codecs import decode_json, decode_msgpack, encode_json, encode_msgpack
-from truss.runtime.frames import Answer, Answers, Codec, Request
+from truss.runtime.frames import Answer, Answers, Codec, Delivery, Request
 from truss.runtime.joining import has_rows, join, split
+from truss.runtime.protocols.forms import READERS, Asked
+from truss.runtime.tabular import decode_csv, decode_parquet
+
+if TYPE_CHECKING:
+    from truss.runtime.tracing import Tracing
 
 logger = logging.getLogger("truss.worker")
 
-_DECODERS = {Codec.JSON: decode_json, Codec.MSGPACK: decode_msgpack}
-_ENCODERS = {Codec.JSON: encode_json, Codec.MSGPACK: encode_msgpack}
+_DECODERS: dict[int, Callable[[Any, Signature | None], Any]] = {
+    Codec.JSON: lambda body, signature: with_rows(decode_json(body), signature),
+    Codec.MSGPACK: lambda body, signature: with_rows(decode_msgpack(body), signature),
+    Codec.CSV: decode_csv,
+    Codec.PARQUET: decode_parquet,
+}
 
 
-@dataclass
+Stream = Callable[[Request, Form, Iterator[Any]], Answer]
+"""Sends the chunks of an answer, and gives what ends it."""
+AsyncStream = Callable[[Request, Form, Iterator[Any] | AsyncIterator[Any]], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
 class Outcome:
-    """What became of one request of a batch: exactly one of `answer` and `error` counts."""
+    """What became of one request of a batch: exactly one of `answer`, `error` and `ending` counts.
 
+    `asked` is how a request of another protocol came, and is answered; `ending` is what ends a stream
+    whose chunks have been sent.
+    """
+
+    request: Request
     answer: Any = None
     error: Exception | None = None
+    asked: Asked | None = None
+    ending: Answer | None = None
 
 
 @dataclass
@@ -52,10 +79,14 @@ class BatchRunner:
     Args:
         steps: The model's steps.
         batching: Whether and how requests may be joined.
+        tracing: Where the spans of the stages go, if traces are taken.
+        stream: Sends chunks; without it, what a generator yields is one answer.
     """
 
     steps: Steps
     batching: Batching
+    tracing: Tracing | None = None
+    stream: Stream | None = None
     _row_keys: set[Any] = field(default_factory=set)
     _joins: bool = True
 
@@ -68,17 +99,27 @@ class BatchRunner:
         """
         clock = _Clock()
         started = perf_counter_ns()
-        outcomes = [decode(request) for request in requests]
+        outcomes = [decode(request, self.steps) for request in requests]
         decoded = perf_counter_ns()
         self._run_decoded(outcomes, clock, begin)
+        context.run(())
         ran = perf_counter_ns()
         answers = [encode(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
         done = perf_counter_ns()
+        if self.tracing is not None:
+            self.tracing.record([request.context for request in requests], started, decoded, ran, done)
         return Answers(answers, clock.rows, decoded - started, ran - decoded, done - ran)
 
     def _run_decoded(self, outcomes: list[Outcome], clock: _Clock, begin: Callable[[int], None]) -> None:
         runnable = [outcome for outcome in outcomes if outcome.error is None]
-        mode = self.batching.mode if self._joins and len(runnable) > 1 else "none"
+        if any(outcome.asked is not None and outcome.asked.method for outcome in runnable):
+            for number, outcome in enumerate(outcomes, 1):
+                begin(number)
+                if outcome.error is None:
+                    self._run_each([outcome], clock)
+            return
+        joins = self._joins and len(runnable) > 1 and not self.steps.wants_request
+        mode = self.batching.mode if joins else "none"
         if mode == "none":
             for position, outcome in enumerate(outcomes, 1):
                 begin(position)
@@ -91,17 +132,30 @@ class BatchRunner:
         else:
             self._run_listed(runnable, clock)
 
+    def _enter(self, contexts: tuple[bytes, ...]) -> None:
+        """From here on these requests run: what the model logs is theirs."""
+        context.run(contexts)
+        if self.tracing is not None:
+            self.tracing.enter(contexts)
+
     def _run_each(self, outcomes: Sequence[Outcome], clock: _Clock) -> None:
         for outcome in outcomes:
             clock.rows += 1
-            run_one(self.steps, outcome)
+            self._enter((outcome.request.context,))
+            if self.steps.wants_request:
+                enter_request(context.request_of(outcome.request.context, outcome.request.body))
+            run_one(self.steps, outcome, self.stream)
 
     def _run_joined(self, outcomes: list[Outcome], clock: _Clock) -> None:
-        for group in join([outcome.answer for outcome in outcomes], self.batching.max_rows):
+        requests = [outcome.answer for outcome in outcomes]
+        if self.steps.contract is not None:
+            requests = [checked.request for checked in requests]
+        for group in join(requests, self.batching.max_rows):
             members = [outcomes[position] for position in group.members]
             if not group.counts:
                 self._run_each(members, clock)
                 continue
+            self._enter(tuple([member.request.context for member in members]))
             parts = self._split_run(group.request, group.counts, members[0])
             if parts is None:
                 self._run_each(members, clock)
@@ -113,7 +167,11 @@ class BatchRunner:
     def _split_run(self, request: Any, counts: Sequence[int], first: Outcome) -> list[Any] | None:
         """The answers of a joined run, or None when its requests must run one by one."""
         try:
-            answer = self.steps.run(request)
+            answer = self.steps.begin(request)
+            if type(answer) is GeneratorType:
+                answer.close()
+                return None
+            answer = as_fields(answer)
         except Exception as error:  # noqa: BLE001  # one bad row fails the run; each request then runs alone
             logger.debug("a joined run raised, its requests run one by one: %s", error)
             return None
@@ -137,7 +195,7 @@ class BatchRunner:
         keys = frozenset(answer) if isinstance(answer, dict) else type(answer)
         if keys in self._row_keys:
             return True
-        alone = self.steps.run(first.answer)
+        alone = as_fields(self.steps.run(first.answer))
         if split(alone, [count]) is None or (isinstance(alone, dict) and frozenset(alone) != keys):
             return False
         self._row_keys.add(keys)
@@ -145,6 +203,7 @@ class BatchRunner:
 
     def _run_listed(self, outcomes: list[Outcome], clock: _Clock) -> None:
         """Give all requests to the model's `predict_batch` at once."""
+        self._enter(tuple([outcome.request.context for outcome in outcomes]))
         answers = self._listed_answers([outcome.answer for outcome in outcomes])
         if answers is None:
             self._run_each(outcomes, clock)
@@ -162,42 +221,108 @@ class BatchRunner:
         return answers if has_rows(answers, len(requests)) else None
 
 
-def run_one(steps: Steps, outcome: Outcome) -> None:
+def run_one(steps: Steps, outcome: Outcome, stream: Stream | None = None) -> None:
     """Run one decoded request on a sync model, in place."""
+    asked = outcome.asked
     try:
-        outcome.answer = steps.run(outcome.answer)
+        if asked is not None and asked.method:
+            answer = steps.begin_method(asked.method, outcome.answer)
+        else:
+            answer = steps.begin(outcome.answer)
+        if type(answer) is GeneratorType:
+            form = _form(outcome)
+            if form is not None and stream is not None:
+                outcome.ending = stream(outcome.request, form, answer)
+                return
+            answer = _gathered(outcome.request, list(answer))
+        outcome.answer = answer
+    except ConnectionError:
+        raise
     except Exception as error:  # noqa: BLE001  # whatever it is, it is this request's answer
         outcome.error = error
 
 
-async def run_one_async(steps: Steps, request: Request) -> Answers:
+def _form(outcome: Outcome) -> Form | None:
+    """How the chunks of an answer are sent; None when they are gathered."""
+    own = None if outcome.asked is None else outcome.asked.stream
+    return form_of(outcome.request.codec, outcome.request.delivery, own)
+
+
+def _gathered(request: Request, chunks: list[Any]) -> Any:
+    """What a generator yielded as one answer; asked for as such, pieces of text become one text."""
+    return gathered(chunks, request.codec) if request.delivery == Delivery.WHOLE else chunks
+
+
+async def run_one_async(
+    steps: Steps, request: Request, tracing: Tracing | None = None, stream: AsyncStream | None = None
+) -> Answers:
     """Answer one request of an async model."""
     started = perf_counter_ns()
-    outcome = decode(request)
+    context.run((request.context,))
+    if tracing is not None:
+        tracing.enter((request.context,))
+    if steps.wants_request:
+        enter_request(context.request_of(request.context, request.body))
+    outcome = decode(request, steps)
     decoded = perf_counter_ns()
     if outcome.error is None:
         try:
-            outcome.answer = await steps.run_async(outcome.answer)
+            await _run_one_async(steps, outcome, stream)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this request's answer
             outcome.error = error
     ran = perf_counter_ns()
     answer = encode(request, outcome)
-    return Answers([answer], 1, decoded - started, ran - decoded, perf_counter_ns() - ran)
+    done = perf_counter_ns()
+    if tracing is not None:
+        tracing.record((request.context,), started, decoded, ran, done)
+    return Answers([answer], 1, decoded - started, ran - decoded, done - ran)
 
 
-def decode(request: Request) -> Outcome:
+async def _run_one_async(steps: Steps, outcome: Outcome, stream: AsyncStream | None) -> None:
+    asked = outcome.asked
+    if asked is not None and asked.method:
+        answer = await steps.begin_method_async(asked.method, outcome.answer)
+    else:
+        answer = await steps.begin_async(outcome.answer)
+    if isinstance(answer, (GeneratorType, AsyncGeneratorType)):
+        form = _form(outcome)
+        if form is not None and stream is not None:
+            outcome.ending = await stream(outcome.request, form, answer)
+            return
+        chunks = [one async for one in answer] if isinstance(answer, AsyncGeneratorType) else list(answer)
+        answer = _gathered(outcome.request, chunks)
+    outcome.answer = answer
+
+
+def decode(request: Request, steps: Steps) -> Outcome:
     """The decoded request as an outcome to run, or the error that decoding it raised."""
+    contract = steps.contract
     try:
-        return Outcome(_DECODERS[Codec(request.codec)](request.body))
+        decoder = _DECODERS.get(request.codec)
+        if decoder is not None:
+            value = decoder(request.body, steps.signature)
+            return Outcome(request, value if contract is None else contract.check(value))
+        asked = READERS[request.codec](request.body, steps.signature)
+        value = contract.check(asked.request) if contract is not None and not asked.method else asked.request
+        return Outcome(request, value, asked=asked)
     except TrussError as error:
-        return Outcome(error=error)
+        return Outcome(request, error=error)
 
 
 def encode(request: Request, outcome: Outcome) -> Answer:
-    """The outcome as an answer in the request's own format."""
+    """The outcome as an answer: in msgpack when the request was, else in JSON."""
+    if outcome.ending is not None:
+        return outcome.ending
     if outcome.error is None:
         try:
-            return Answer(request.id, 200, request.codec, _ENCODERS[Codec(request.codec)](outcome.answer))
+            if request.delivery == Delivery.EVENTS and _form(outcome) is EVENTS:
+                return Answer(request.id, 200, EVENTS.codec, EVENTS.write(outcome.answer) + EVENTS.end)
+            if outcome.asked is not None:
+                body, codec = outcome.asked.write(outcome.answer)
+                return Answer(request.id, 200, codec, body)
+            if request.codec == Codec.MSGPACK:
+                return Answer(request.id, 200, Codec.MSGPACK, encode_msgpack(outcome.answer))
+            return Answer(request.id, 200, Codec.JSON, encode_json(outcome.answer))
         except TrussError as error:
             outcome.error = error
     return error_answer(request.id, outcome.error)

@@ -3,12 +3,20 @@
 A frame is a header, `length: u32, kind: u8` (little-endian; length counts what follows the header),
 then a payload of that kind:
 
-* BATCH (front to worker): `count: u32`, count entries `id: u32, codec: u8, length: u32`, then the bodies
-  in that order.
+* BATCH (front to worker): `count: u32`, count entries `id: u32, codec: u8, length: u32, context: u16`,
+  then, in that order, each one's context (`truss.runtime.context`) and body. With the highest bit of
+  `codec` set, the body is elsewhere, in the arena, and what stands here in its stead is where:
+  `offset: u64, length: u64`. The two bits below it are the `Delivery`.
 * ANSWERS (worker to front): `decode, predict, encode: u64` nanoseconds, `rows: u32`, `count: u32`,
   count entries `id: u32, status: u16, codec: u8, length: u32`, then the bodies.
 * READY, FAILED (worker to front): a JSON object.
 * CANCEL (front to worker): `id: u32` values.
+* CHUNK (worker to front): `id: u32, codec: u8`, then a part of a streamed answer. ANSWERS ends the stream:
+  the body of that answer is its last part, or its error.
+* CREDIT (front to worker): `id: u32, size: u32`: so many bytes of a stream have gone on to its reader.
+  Of a websocket, both go both ways: what a client sends comes in CHUNK frames, and what the model reads of it
+  gives credit. The first that the worker sends is empty, and says that the model has begun.
+* HEALTH (front to worker): nothing; (worker to front): why the model cannot answer, empty when it can.
 
 Bodies are never looked into here. A frame that does not follow this layout means that the two sides
 are not the same version or that memory was damaged: `FrameError`, and the worker is replaced.
@@ -16,14 +24,17 @@ are not the same version or that memory was damaged: `FrameError`, and the worke
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
 from truss.errors import FrameError
+from truss.runtime.arena import Place
 
 
 class Kind(IntEnum):
@@ -34,6 +45,11 @@ class Kind(IntEnum):
     READY = 3
     FAILED = 4
     CANCEL = 5
+    RENEW = 6
+    RENEWED = 7
+    CHUNK = 8
+    CREDIT = 9
+    HEALTH = 10
 
 
 class Codec(IntEnum):
@@ -43,15 +59,62 @@ class Codec(IntEnum):
     MSGPACK = 1
     ERROR = 2
     """A `TrussError` as JSON (`type`, `message`, `where`, `hint`): the front adds the request id."""
+    CSV = 3
+    PARQUET = 4
+    """These two are answered in JSON."""
+    OPEN_INFERENCE = 5
+    """In an envelope both ways (`truss.runtime.protocols.envelope`)."""
+    NPY = 6
+    ARROW = 7
+    IMAGE = 8
+    CHAT = 9
+    COMPLETIONS = 10
+    EMBEDDINGS = 11
+    """These three are JSON, for a method of the model's own; from `NPY` to here answers are JSON."""
+    OPEN_INFERENCE_GRPC = 12
+    """A message of that protocol, behind an envelope; the answer is one, without an envelope."""
+    EVENTS = 13
+    """An answer, or a part of one: server-sent events."""
+    CHUNKS = 14
+    """An answer, or a part of one, as the model yields it."""
+    TEXT = 15
+    CLOSE = 16
+    """Parts of a websocket's exchange, beside `CHUNKS`: a text; the end, a code and a reason in JSON."""
+    WEBSOCKET = 17
+    """A request that opens one; there is no body."""
+
+
+class Delivery(IntEnum):
+    """How a client wants the answer of a model that streams."""
+
+    CHUNKS = 0
+    WHOLE = 0x20
+    """All chunks in one answer."""
+    EVENTS = 0x40
+    """As server-sent events."""
 
 
 # Named tuples: one of each is made per request on both sides, and they are the cheapest frozen values.
+class Sent(NamedTuple):
+    """One request on its way to a worker: its body, or where that is in the arena.
+
+    `codec` holds the `Delivery` too.
+    """
+
+    id: int
+    codec: int
+    body: bytes | memoryview | Place
+    context: bytes = b""
+
+
 class Request(NamedTuple):
-    """One request body on its way to a worker."""
+    """One request as a worker gets it."""
 
     id: int
     codec: int
     body: bytes | memoryview
+    context: bytes = b""
+    delivery: int = Delivery.CHUNKS
 
 
 class Answer(NamedTuple):
@@ -65,11 +128,12 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one batch, with what they cost.
+    """The answers of one batch, or of some requests of an async model, with what they cost together.
 
     Attributes:
         answers: In any order, one per request.
-        rows: How many rows the batch had (requests, when rows were not joined).
+        rows: How many rows the batch had (requests, when rows were not joined); those of an async model
+            that were cancelled do not count.
         decode: Nanoseconds spent on decoding bodies.
         predict: Nanoseconds spent in the model's steps.
         encode: Nanoseconds spent on encoding answers.
@@ -82,12 +146,34 @@ class Answers:
     encode: int
 
 
+def merge(several: Sequence[Answers]) -> Answers:
+    """All the answers, with what they cost together."""
+    if len(several) == 1:
+        return several[0]
+    return Answers(
+        [answer for one in several for answer in one.answers],
+        sum([one.rows for one in several]),
+        sum([one.decode for one in several]),
+        sum([one.predict for one in several]),
+        sum([one.encode for one in several]),
+    )
+
+
 _HEADER = struct.Struct("<IB")
 _COUNT = struct.Struct("<I")
-_REQUEST = struct.Struct("<IBI")
+_REQUEST = struct.Struct("<IBIH")
 _COSTS = struct.Struct("<QQQII")
 _ANSWER = struct.Struct("<IHBI")
+_PLACE = struct.Struct("<QQ")
+_CHUNK = struct.Struct("<IB")
+_CREDIT = struct.Struct("<II")
+_IN_ARENA = 0x80
+_DELIVERY = 0x60
+_CODEC = 0x1F
 HEADER_SIZE = _HEADER.size
+WINDOW = 1 << 18
+"""How far a worker may be ahead of a stream's reader, in what `cost_of_chunk` counts."""
+_CHUNK_OVERHEAD = 64
 MAX_PAYLOAD = 2**32 - 1
 
 
@@ -103,24 +189,45 @@ def encode(kind: Kind, *parts: bytes | memoryview) -> list[bytes | memoryview]:
     return [_HEADER.pack(length, kind), *parts]
 
 
-def encode_batch(requests: Sequence[Request]) -> list[bytes | memoryview]:
+def encode_batch(requests: Sequence[Sent]) -> list[bytes | memoryview]:
     """A BATCH frame."""
-    table = b"".join([_REQUEST.pack(item.id, item.codec, len(item.body)) for item in requests])
-    return encode(Kind.BATCH, _COUNT.pack(len(requests)), table, *[item.body for item in requests])
+    table: list[bytes] = []
+    bodies: list[bytes | memoryview] = []
+    for id_, codec, body, context in requests:
+        inline = _PLACE.pack(*body) if isinstance(body, Place) else body
+        flagged = codec | _IN_ARENA if inline is not body else codec
+        table.append(_REQUEST.pack(id_, flagged, len(inline), len(context)))
+        bodies += (context, inline)
+    return encode(Kind.BATCH, _COUNT.pack(len(requests)), b"".join(table), *bodies)
 
 
-def decode_batch(payload: memoryview) -> list[Request]:
-    """The requests of a BATCH payload; bodies are views into it."""
+def decode_batch(payload: memoryview, view: Callable[[Place], memoryview]) -> list[Request]:
+    """The requests of a BATCH payload; bodies are views into it, or what `view` gives of the arena.
+
+    Raises:
+        FrameError: the payload is not laid out as one, or names a place outside the arena.
+    """
     _need(payload, _COUNT.size)
     (count,) = _COUNT.unpack_from(payload)
     start = _bodies_start(payload, _COUNT.size, count, _REQUEST)
     requests = []
-    for id_, codec, length in _REQUEST.iter_unpack(payload[_COUNT.size : start]):
-        end = start + length
-        requests.append(Request(id_, codec, payload[start:end]))
+    for id_, codec, length, context in _REQUEST.iter_unpack(payload[_COUNT.size : start]):
+        begin = start + context
+        end = begin + length
+        body = payload[begin:end]
+        if codec & _IN_ARENA:
+            body = view(_place(body))
+        context_ = bytes(payload[start:begin])
+        requests.append(Request(id_, codec & _CODEC, body, context_, codec & _DELIVERY))
         start = end
     _check_end(payload, start)
     return requests
+
+
+def _place(body: memoryview) -> Place:
+    if len(body) != _PLACE.size:
+        raise FrameError(f"{len(body)} bytes do not say where in the arena a body is")
+    return Place(*_PLACE.unpack(body))
 
 
 def encode_answers(answers: Answers) -> list[bytes | memoryview]:
@@ -155,6 +262,44 @@ def decode_cancel(payload: memoryview) -> list[int]:
     if len(payload) % 4:
         raise FrameError(f"a cancel frame of {len(payload)} bytes")
     return [id_ for (id_,) in struct.iter_unpack("<I", payload)]
+
+
+class Chunk(NamedTuple):
+    """A part of a streamed answer."""
+
+    id: int
+    codec: int
+    body: bytes
+
+
+def encode_chunk(id_: int, codec: int, body: bytes) -> list[bytes | memoryview]:
+    """A CHUNK frame."""
+    return encode(Kind.CHUNK, _CHUNK.pack(id_, codec), body)
+
+
+def decode_chunk(payload: memoryview) -> Chunk:
+    """The part of an answer in a CHUNK payload; it is copied out, since it outlives the frame."""
+    _need(payload, _CHUNK.size)
+    id_, codec = _CHUNK.unpack_from(payload)
+    return Chunk(id_, codec, bytes(payload[_CHUNK.size :]))
+
+
+def cost_of_chunk(body: bytes) -> int:
+    """What a part of a stream takes of the window: its bytes, and what keeping them takes."""
+    return len(body) + _CHUNK_OVERHEAD
+
+
+def encode_credit(id_: int, size: int) -> list[bytes | memoryview]:
+    """A CREDIT frame."""
+    return encode(Kind.CREDIT, _CREDIT.pack(id_, size))
+
+
+def decode_credit(payload: memoryview) -> tuple[int, int]:
+    """The request id and the number of bytes of a CREDIT payload."""
+    if len(payload) != _CREDIT.size:
+        raise FrameError(f"a credit frame of {len(payload)} bytes")
+    id_, size = _CREDIT.unpack(payload)
+    return id_, size
 
 
 def _bodies_start(payload: memoryview, table: int, count: int, entry: struct.Struct) -> int:
@@ -246,6 +391,24 @@ def _receive_exactly(connection: socket.socket, size: int) -> memoryview | None:
             return None
         filled += received
     return buffer
+
+
+def send_now(
+    connection: socket.socket, transport: asyncio.WriteTransport, frame: Sequence[bytes | memoryview]
+) -> None:
+    """Write a whole frame to a non-blocking socket that a transport serves.
+
+    uvloop's transports write when the event loop's turn ends, and in one turn many requests or answers may
+    be dealt with: the other side could be at work meanwhile. So this writes to the socket itself, unless
+    earlier bytes wait in the transport; those that the socket does not take go there.
+    """
+    data = b"".join(frame)
+    if not transport.get_write_buffer_size():
+        # A broken connection is the transport's to report.
+        with contextlib.suppress(OSError):
+            data = data[connection.send(data) :]
+    if data:
+        transport.write(data)
 
 
 def send(connection: socket.socket, frame: Sequence[bytes | memoryview]) -> None:

@@ -6,16 +6,34 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from truss.errors import ClientClosedRequestError, TrussError
-from truss.runtime.frames import Answer
+from truss.runtime.arena import Lease
+from truss.runtime.frames import Answer, Chunk
 
 
-class Client(Protocol):
+class Caller(Protocol):
     """Who asked. `disconnected` turns true when nobody waits for the answer any more."""
 
     disconnected: bool
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Take a part of a streamed answer; what is answered, or failed, afterwards ends it."""
+
+    def answered(self, answer: Answer) -> None:
+        """Take the answer."""
+
+    def failed(self, error: TrussError) -> None:
+        """Take the error that is there in place of an answer."""
+
+
+@runtime_checkable
+class Talker(Protocol):
+    """A caller that also sends while it is answered."""
+
+    def credit(self, size: int) -> None:
+        """The model has read so much of what was sent (`frames.cost_of_chunk`)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,46 +44,48 @@ class Job:
         id: Names it between the front and the workers.
         codec: The format of its body, and of its answer.
         body: Its body, never looked into here.
-        client: Who asked.
-        answer: Where the answer, or the error, goes.
+        caller: Who asked, and is told the answer or the error.
         arrived: When it came, in seconds of `time.perf_counter`.
         kills: How many workers died while they were running it.
         batch: The number of the batch it was handed over in.
         position: Its place in that batch.
         timer: Fires when its time is up; None without a limit.
+        settled: Whether it was answered or failed already.
+        streaming: Whether a part of its answer has gone out: it cannot run again.
+        context: What the worker is told about it besides (`truss.runtime.context`).
     """
 
     id: int
     codec: int
-    body: bytes
-    client: Client
-    answer: asyncio.Future[Answer]
+    body: bytes | Lease
+    caller: Caller
     arrived: float
     kills: int = 0
     batch: int = 0
     position: int = 0
     timer: asyncio.TimerHandle | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether it was answered or failed already."""
-        return self.answer.done()
+    settled: bool = False
+    context: bytes = b""
+    streaming: bool = False
 
     def succeed(self, answer: Answer) -> None:
         """Settle it with an answer, unless it is settled."""
-        self._stop_timer()
-        if not self.answer.done():
-            self.answer.set_result(answer)
+        if self._settle():
+            self.caller.answered(answer)
 
     def fail(self, error: TrussError) -> None:
         """Settle it with an error, unless it is settled."""
-        self._stop_timer()
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        if self._settle():
+            self.caller.failed(error)
 
-    def _stop_timer(self) -> None:
+    def _settle(self) -> bool:
+        """Whether it was not settled before."""
+        if self.settled:
+            return False
+        self.settled = True
         if self.timer is not None:
             self.timer.cancel()
+        return True
 
 
 class JobQueue:
@@ -103,7 +123,7 @@ class JobQueue:
     def drop_left_clients(self) -> None:
         """Drop the requests whose clients have left."""
         for job in self:
-            if job.client.disconnected:
+            if job.caller.disconnected:
                 self.drop(job, _left())
 
     def take(self, most: int, max_bytes: int) -> list[Job]:
@@ -117,7 +137,7 @@ class JobQueue:
         size = 0
         while self._jobs and len(batch) < most:
             job = self._jobs[0]
-            if not job.settled and job.client.disconnected:
+            if not job.settled and job.caller.disconnected:
                 self.drop(job, _left())
             if job.settled:
                 self._jobs.popleft()

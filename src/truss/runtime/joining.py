@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from truss.model.steps import INPUT_NAMES
 
@@ -30,9 +30,8 @@ class Group:
     request: Any
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A request seen as rows plus the rest."""
+class _Rows(NamedTuple):
+    """A request seen as rows plus the rest; a named tuple since one is made per request."""
 
     name: str
     rows: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import socket
@@ -16,8 +17,8 @@ _SO_ATTACH_FILTER = 26
 _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K with 0 bytes: drop the packet
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+def listen(host: str, port: int, *, silent: bool = False) -> socket.socket:
+    """A listening socket; with `silent` it has its port, and refuses connections until a server listens.
 
     Raises:
         ServerStartError: the port is taken, not allowed, or the address is not this machine's.
@@ -27,7 +28,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(BACKLOG)
+        if not silent:
+            listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ServerStartError(
@@ -48,10 +50,10 @@ def _hint(error: OSError, port: int) -> str:
     return "choose an address of this machine with --host, e.g. 127.0.0.1 or 0.0.0.0"
 
 
-def address(listener: socket.socket) -> str:
+def address(listener: socket.socket, scheme: str = "http") -> str:
     """The URL of a listening socket, e.g. `http://127.0.0.1:8080`."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def take_no_more(listener: socket.socket) -> None:
@@ -60,10 +62,12 @@ def take_no_more(listener: socket.socket) -> None:
     Closing a listening socket resets the connections that the kernel has completed and nobody has
     accepted yet: their clients have sent requests already. So before it is closed, a packet filter on it
     drops what arrives; a client that comes now tries again, and is refused once the socket is closed.
-    Linux only; elsewhere nothing happens.
+    Linux only, and not in every container: elsewhere nothing happens.
     """
     if sys.platform != "linux":
         return
     program = ctypes.create_string_buffer(_RETURN_NOTHING)
     # struct sock_fprog: the number of instructions, and a pointer to them.
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
+    filtering = struct.pack("HP", 1, ctypes.addressof(program))
+    with contextlib.suppress(OSError):  # some container engines do not allow filters
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filtering)

@@ -32,10 +32,10 @@ class Histogram:
         self.buckets = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.buckets[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value, once or several times."""
+        self.buckets[bisect_left(self.bounds, value)] += times
+        self.total += value * times
 
     def lines(self, name: str, labels: str) -> Iterable[str]:
         """The samples of this histogram: cumulative buckets, sum, count."""
@@ -49,12 +49,28 @@ class Histogram:
         yield f"{name}_count{suffix} {running}"
 
 
+@dataclass(frozen=True)
+class Described:
+    """A value that is read when the metrics are.
+
+    Attributes:
+        kind: `gauge` or `counter`.
+        explanation: What it says.
+        read: Its samples: labels and value.
+    """
+
+    kind: str
+    explanation: str
+    read: Callable[[], Iterable[tuple[str, float]]]
+
+
 @dataclass
 class Metrics:
     """What the runtime counts. Attributes are written on the request path, read by `render`."""
 
-    requests: dict[int, int] = field(default_factory=dict)
-    """HTTP status -> predict requests answered with it."""
+    requests: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Route and HTTP status -> requests answered with it. Routes are those of the server's own table, so
+    that no client can make up new ones."""
     request_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     queue_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     decode_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -63,31 +79,38 @@ class Metrics:
     batch_requests: Histogram = field(default_factory=lambda: Histogram(SIZES))
     batch_rows: Histogram = field(default_factory=lambda: Histogram(SIZES))
     worker_restarts: int = 0
-    gauges: dict[str, Callable[[], Iterable[tuple[str, float]]]] = field(default_factory=dict)
-    """Gauge name -> its (labels, value) samples at the time of reading; see `describe_gauge`."""
-    _gauge_help: dict[str, str] = field(default_factory=dict)
+    read_later: dict[str, Described] = field(default_factory=dict)
+    """Name -> what is read when the metrics are; see `describe_gauge` and `describe_counter`."""
 
     def describe_gauge(
         self, name: str, explanation: str, read: Callable[[], Iterable[tuple[str, float]]]
     ) -> None:
         """Register a value that is read when the metrics are."""
-        self.gauges[name] = read
-        self._gauge_help[name] = explanation
+        self.read_later[name] = Described("gauge", explanation, read)
 
-    def count_request(self, status: int, seconds: float) -> None:
-        """Count one answered predict request."""
-        self.requests[status] = self.requests.get(status, 0) + 1
-        self.request_seconds.observe(seconds)
+    def describe_counter(
+        self, name: str, explanation: str, read: Callable[[], Iterable[tuple[str, float]]]
+    ) -> None:
+        """Register a count that is kept elsewhere, and read when the metrics are."""
+        self.read_later[name] = Described("counter", explanation, read)
+
+    def count_request(self, status: int, seconds: float | None, route: str) -> None:
+        """Count one answered request; those of routes that compute nothing have no duration."""
+        key = (route, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        if seconds is not None:
+            self.request_seconds.observe(seconds)
 
     def render(self) -> bytes:
         """All metrics as Prometheus text."""
-        lines = [*self._counters(), *self._histograms(), *self._gauges()]
+        lines = [*self._counters(), *self._histograms(), *self._read_now()]
         return ("\n".join(lines) + "\n").encode()
 
     def _counters(self) -> Iterable[str]:
-        yield from _head("truss_requests_total", "counter", "Predict requests answered, by HTTP status.")
-        for status, count in sorted(self.requests.items()):
-            yield f'truss_requests_total{{status="{status}"}} {count}'
+        name = "truss_requests_total"
+        yield from _head(name, "counter", "Requests answered, by route and HTTP status.")
+        for (route, status), count in sorted(self.requests.items()):
+            yield f'{name}{{route="{_escaped(route)}",status="{status}"}} {count}'
         yield from _head("truss_worker_restarts_total", "counter", "Workers started in place of a lost one.")
         yield f"truss_worker_restarts_total {self.worker_restarts}"
 
@@ -104,11 +127,16 @@ class Metrics:
         yield from _head("truss_batch_rows", "histogram", "Rows the model was run on at one time.")
         yield from self.batch_rows.lines("truss_batch_rows", "")
 
-    def _gauges(self) -> Iterable[str]:
-        for name, read in self.gauges.items():
-            yield from _head(name, "gauge", self._gauge_help[name])
-            for labels, value in read():
+    def _read_now(self) -> Iterable[str]:
+        for name, described in self.read_later.items():
+            yield from _head(name, described.kind, described.explanation)
+            for labels, value in described.read():
                 yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"
+
+
+def _escaped(label: str) -> str:
+    """The value of a label, as the format wants it."""
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _head(name: str, kind: str, explanation: str) -> tuple[str, str]:

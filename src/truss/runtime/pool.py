@@ -23,20 +23,25 @@ from truss.errors import (
     TrussError,
     WorkerLostError,
 )
-from truss.runtime.batching import NO_HOLD, CostModel, Hold, hold_after, unjoined_burst
-from truss.runtime.frames import Answer, Answers
-from truss.runtime.jobs import Client, Job, JobQueue
+from truss.runtime.arena import Lease
+from truss.runtime.batching import CostModel, hold_after, unjoined_burst
+from truss.runtime.frames import Answers, Chunk
+from truss.runtime.holding import Holding
+from truss.runtime.jobs import Caller, Job, JobQueue, Talker
 from truss.runtime.metrics import Metrics
 from truss.runtime.process import Link, Spawned
+from truss.runtime.watching import report_renewal
 from truss.runtime.workers import State, Worker
 
 logger = logging.getLogger("truss.pool")
 
 _LONGEST_BACK_OFF = 60.0
+_LOADING_SECONDS = 0.05
+"""Between two looks at a worker that loads the model, when the code has changed meanwhile."""
 _MEMORY_CHECK_SECONDS = 1.0
-_SHORTEST_TIMER = 0.001
-"""The event loop's timers count milliseconds. A shorter hold is the turn of the loop that dispatching
-takes anyway."""
+_BURST = 8
+"""Requests to an async model are handed over in pieces of so many, when more arrive in one turn of the event
+loop: it begins on the first while the others are read."""
 _MOST_KILLS = 2
 """A request that was running in this many workers when they died is refused."""
 
@@ -51,6 +56,10 @@ class Pool:
 
     Attributes:
         load_error: Why the model could not be loaded, while that is so.
+        wants_request: Whether the model asks for the request itself, beside its body.
+        talks: Whether it has a method for websockets.
+        interface: What the model says of its requests and answers, once it has been loaded
+            (`truss.model.interface`).
         on_fatal: Called with the reason when the server should give up.
     """
 
@@ -65,15 +74,16 @@ class Pool:
         self._queue = JobQueue()
         self._workers: list[Worker] = []
         self._cost = CostModel()
-        self._hold: Hold = NO_HOLD
-        self._hold_timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._closing = False
         self._given_up = False
         self._was_ready = False
+        self.wants_request = False
+        self.talks = False
         self.load_error: TrussError | None = None
+        self.interface: Mapping[str, Any] | None = None
         self.on_fatal: Callable[[TrussError], None] = lambda _: None
 
     # --- state, for health and metrics ---
@@ -85,8 +95,8 @@ class Pool:
 
     @property
     def interruptible(self) -> bool:
-        """Whether a running request can be cancelled: the model's steps are coroutines."""
-        return any(worker.is_async for worker in self._workers)
+        """Whether a running request can be cancelled: the model's steps are coroutines, or it streams."""
+        return any(worker.is_async or worker.streams for worker in self._workers)
 
     @property
     def waiting(self) -> int:
@@ -108,11 +118,26 @@ class Pool:
         for worker in self._workers:
             yield worker.index, worker.state
 
+    def pids(self) -> Iterator[tuple[int, int]]:
+        """Each worker's index and process id, for those that have a process."""
+        for worker in self._workers:
+            if worker.link is not None and worker.link.process.pid:
+                yield worker.index, worker.link.process.pid
+
+    async def complaint(self) -> str:
+        """Why the model cannot answer, by its own `is_healthy`; empty when a copy of it can."""
+        ready = [worker for worker in self._workers if worker.state is State.READY]
+        if not any(worker.checks_health for worker in ready):
+            return ""
+        said = await asyncio.gather(*(worker.complaint() for worker in ready))
+        return "" if "" in said else said[0]
+
     # --- life ---
 
     async def open(self, spawned: Sequence[Spawned]) -> None:
         """Attach to the event loop, with worker processes that were started already."""
         self._loop = asyncio.get_running_loop()
+        self._holding = Holding(self._loop, lambda: len(self._queue), self._dispatch)
         for index, process in enumerate(spawned):
             worker = Worker(index)
             self._workers.append(worker)
@@ -132,6 +157,15 @@ class Pool:
                 worker.link.close()
         await asyncio.gather(*(worker.reap() for worker in self._workers))
 
+    async def renew(self) -> None:
+        """Have the workers take up changed code, one after the other: the others answer meanwhile."""
+        for worker in self._workers:
+            while worker.state is State.LOADING:  # it may have read some of the code before the change
+                await asyncio.sleep(_LOADING_SECONDS)
+            if worker.state is State.READY:
+                worker.watch(self._settings.timeouts.load, self._load_timed_out)
+                report_renewal(worker.index, await worker.renew())
+
     async def _attach(self, worker: Worker, spawned: Spawned) -> None:
         worker.state = State.LOADING
         worker.link = Link(spawned, _WorkerListener(self, worker))
@@ -141,19 +175,23 @@ class Pool:
     # --- requests ---
 
     def submit(
-        self, body: bytes, codec: int, client: Client, timeout: float | None = None
-    ) -> asyncio.Future[Answer]:
+        self,
+        body: bytes | Lease,
+        codec: int,
+        caller: Caller,
+        timeout: float | None = None,
+        context: bytes = b"",
+    ) -> Job:
         """Queue a request.
 
         Args:
-            body: Its body, unread.
+            body: Its body, unread, or the lease on where it is in the arena.
             codec: Which format the worker decodes it from and answers in.
-            client: Who asked; requests of clients that have left are dropped before they run.
+            caller: Who asked, and is told the answer, or one of DeadlineExceededError, WorkerLostError,
+                ClientClosedRequestError and NotReadyError, once this has returned. Requests of callers
+                that have left are dropped before they run.
             timeout: Seconds until the answer must be there; the configured one when that is shorter.
-
-        Returns:
-            A future of the answer. It raises DeadlineExceededError, WorkerLostError,
-            ClientClosedRequestError or NotReadyError.
+            context: What the worker is told about it besides (`truss.runtime.context`).
 
         Raises:
             NotReadyError: no worker has ever loaded the model.
@@ -169,28 +207,49 @@ class Pool:
             if len(self._queue) >= self._settings.queue.max_requests:
                 raise self._queue_full()
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-        job = Job(self._next_id, codec, body, client, self._loop.create_future(), perf_counter())
+        job = Job(self._next_id, codec, body, caller, perf_counter(), context=context)
         limit = self._settings.timeouts.request
         seconds = limit if timeout is None or (limit is not None and limit < timeout) else timeout
         if seconds is not None:
             job.timer = self._loop.call_later(seconds, self._expire, job, seconds)
         self._queue.append(job)
-        self._schedule()
-        return job.answer
+        if len(self._queue) >= _BURST and self.interruptible:
+            self._dispatch()
+        else:
+            self._schedule()
+        return job
 
-    def abandon(self, answer: asyncio.Future[Answer]) -> None:
-        """Drop a request whose client left: from the queue, or from a running async model."""
+    def abandon(self, job: Job) -> None:
+        """Drop a request whose client left: from the queue, or from a running model that can be stopped."""
         gone = ClientClosedRequestError("the client left")
-        for job in self._queue:
-            if job.answer is answer:
-                self._queue.drop(job, gone)
-                return
-        for worker in self._workers:
-            for job in worker.running.values():
-                if job.answer is answer:
-                    job.fail(gone)
-                    worker.cancel(job)
-                    return
+        worker = self._runs(job)
+        if worker is None:
+            self._queue.drop(job, gone)
+        elif worker.is_async or worker.streams:
+            job.fail(gone)
+            self._stop(worker, job)
+
+    def _stop(self, worker: Worker, job: Job) -> None:
+        """Cancel a running request; a sync model that streams has some time to come to its next chunk."""
+        worker.cancel(job)
+        if job.streaming and not worker.is_async:
+            worker.watch(self._settings.timeouts.request, self._stuck)
+
+    def credit(self, job: Job, size: int) -> None:
+        """So much of a stream has gone on to its reader (`frames.cost_of_chunk`)."""
+        worker = self._runs(job)
+        if worker is not None:
+            worker.credit(job, size)
+
+    def tell(self, job: Job, chunk: Chunk) -> None:
+        """Pass on what a client sends while it is answered."""
+        worker = self._runs(job)
+        if worker is not None:
+            worker.tell(job, chunk)
+
+    def _runs(self, job: Job) -> Worker | None:
+        """The worker that was given a request and has not answered it."""
+        return next((worker for worker in self._workers if job.id in worker.running), None)
 
     def _queue_full(self) -> QueueFullError:
         seconds = max(1, math.ceil(self._seconds_to_drain()))
@@ -209,7 +268,7 @@ class Pool:
     def _expire(self, job: Job, seconds: float) -> None:
         if job.settled:
             return
-        worker = next((worker for worker in self._workers if job.id in worker.running), None)
+        worker = self._runs(job)
         error = DeadlineExceededError(
             f"no answer within {seconds:g} s ({'running' if worker else 'waiting for a worker'})",
             hint="raise the request's X-Request-Timeout or `runtime.timeouts.request`",
@@ -218,7 +277,7 @@ class Pool:
             self._queue.drop(job, error)
         else:
             job.fail(error)
-            worker.cancel(job)
+            self._stop(worker, job)
 
     # --- handing over ---
 
@@ -235,34 +294,18 @@ class Pool:
     def _dispatch(self) -> None:
         while len(self._queue):
             free = [worker for worker in self._workers if worker.free > 0]
-            if not free or self._must_hold():
+            if not free or self._holding.in_force:
                 return
-            self._end_hold()
+            self._holding.end()
             self._hand_over(free[0], self._queue.take(self._batch_limit(free), self._max_bytes))
-
-    def _must_hold(self) -> bool:
-        return self._hold_timer is not None and len(self._queue) < self._hold.expected
-
-    def _begin_hold(self, hold: Hold) -> None:
-        self._end_hold()
-        if hold.seconds >= _SHORTEST_TIMER:
-            self._hold = hold
-            self._hold_timer = self._loop.call_later(hold.seconds, self._hold_is_over)
-
-    def _end_hold(self) -> None:
-        if self._hold_timer is not None:
-            self._hold_timer.cancel()
-            self._hold_timer = None
-
-    def _hold_is_over(self) -> None:
-        self._hold_timer = None
-        self._dispatch()
 
     def _batch_limit(self, free: Sequence[Worker]) -> int:
         most = self._settings.batching.max_requests
         share = math.ceil(len(self._queue) / len(free))
         if free[0].is_async:
             return free[0].free
+        if free[0].streams:  # the others would wait until its last chunk is read
+            return 1
         if not self._joins:
             return min(unjoined_burst(self._cost, most), share)
         if len(free) > 1 and self._cost.per_row * len(self._queue) > self._cost.fixed:
@@ -288,7 +331,10 @@ class Pool:
         worker.unwatch()
         worker.state = State.READY
         worker.capacity, worker.is_async = int(facts["capacity"]), bool(facts["is_async"])
+        worker.streams, worker.checks_health = bool(facts["streams"]), bool(facts["checks_health"])
+        self.wants_request, self.talks = bool(facts["wants_request"]), bool(facts["talks"])
         self._was_ready = True
+        self.interface = facts["interface"]
         self.load_error = None
         logger.info("worker %d is ready (pid %s)", worker.index, facts["pid"])
         self._schedule()
@@ -307,32 +353,71 @@ class Pool:
             self.on_fatal(error)
 
     def on_answers(self, worker: Worker, answers: Answers) -> None:
-        """A worker answered a batch, or one request of an async model."""
+        """A worker answered a batch, or some requests of an async model."""
         worker.unwatch()
         worker.failures = 0
-        self._count(answers)
+        if worker.is_async:
+            self._count_runs(answers, answers.rows)
+        else:
+            self._count_runs(answers, 1)
+            self._learn_cost(answers)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
         if self._joins and not worker.is_async:
-            self._begin_hold(hold_after(len(answered), len(self._queue), self._cost))
+            self._holding.begin(hold_after(len(answered), len(self._queue), self._cost))
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
         for job, answer in answered:
             if job is not None:
                 job.succeed(answer)
+        self._holding.start_clock()
 
-    def _count(self, answers: Answers) -> None:
-        metrics = self._metrics
-        metrics.decode_seconds.observe(answers.decode * 1e-9)
-        metrics.predict_seconds.observe(answers.predict * 1e-9)
-        metrics.encode_seconds.observe(answers.encode * 1e-9)
+    def on_chunk(self, worker: Worker, chunk: Chunk) -> None:
+        """A part of a streamed answer is there."""
+        worker.streams = True
+        job = worker.running.get(chunk.id)
+        if job is None or job.settled:
+            return
+        if job.caller.disconnected:
+            self.abandon(job)
+            return
+        if not worker.is_async:
+            worker.unwatch()  # it is at work; its reader may take its time
+        job.streaming = True
+        job.caller.chunk(chunk)
+
+    def on_credit(self, worker: Worker, request_id: int, size: int) -> None:
+        """The model has read so much of what a client sent."""
+        job = worker.running.get(request_id)
+        if job is not None and isinstance(job.caller, Talker):
+            job.caller.credit(size)
+
+    def _count_runs(self, answers: Answers, runs: int) -> None:
+        """Count what the model was run for; of several runs that were answered together, the mean."""
+        if not runs:
+            return
+        metrics, share = self._metrics, 1e-9 / runs
+        metrics.decode_seconds.observe(answers.decode * share, runs)
+        metrics.predict_seconds.observe(answers.predict * share, runs)
+        metrics.encode_seconds.observe(answers.encode * share, runs)
         if answers.rows:
-            metrics.batch_rows.observe(answers.rows)
-            seconds = (answers.decode + answers.predict + answers.encode) * 1e-9
-            self._cost.observe(answers.rows, seconds)
+            metrics.batch_rows.observe(answers.rows / runs, runs)
+
+    def _learn_cost(self, answers: Answers) -> None:
+        if answers.rows:
+            self._cost.observe(answers.rows, (answers.decode + answers.predict + answers.encode) * 1e-9)
+
+    def on_renewed(self, worker: Worker, report: Mapping[str, Any]) -> None:
+        """A worker has taken up changed code, or says why not."""
+        worker.unwatch()
+        worker.renewed(report)
+        self.interface = report.get("interface", self.interface)
+        self._schedule()
 
     def on_lost(self, worker: Worker) -> None:
         """A worker's connection closed: settle what it was running, and start another."""
         worker.unwatch()
+        worker.renewed({})
+        worker.said("")
         if self._closing:
             return
         lost, worker.running = list(worker.running.values()), {}
@@ -354,6 +439,9 @@ class Pool:
             return
         if not worker.had_begun(job):
             self._queue.put_back(job)
+            return
+        if job.streaming:
+            job.fail(WorkerLostError("the worker died while it was streaming the answer"))
             return
         job.kills += 1
         if job.kills >= _MOST_KILLS:
@@ -413,6 +501,18 @@ class _WorkerListener:
 
     def on_answers(self, answers: Answers) -> None:
         self._pool.on_answers(self._worker, answers)
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        self._pool.on_chunk(self._worker, chunk)
+
+    def on_credit(self, request_id: int, size: int) -> None:
+        self._pool.on_credit(self._worker, request_id, size)
+
+    def on_health(self, complaint: str) -> None:
+        self._worker.said(complaint)
+
+    def on_renewed(self, report: Mapping[str, Any]) -> None:
+        self._pool.on_renewed(self._worker, report)
 
     def on_lost(self) -> None:
         self._pool.on_lost(self._worker)

@@ -7,47 +7,57 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from truss.errors import FrameError
-from truss.runtime import frames
-from truss.runtime.frames import Answers, Kind
+from truss.runtime import child, frames
+from truss.runtime.frames import Answers, Chunk, Kind
 from truss.runtime.progress import Progress
 
-# The entry that `-c` puts first in sys.path is the current directory: a stray numpy.py there would be
-# imported in place of NumPy. The front's own sys.path is what a worker gets.
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from truss.runtime.worker import main; main()"
-)
+
+class Process(Protocol):
+    """A worker process: the part of `subprocess.Popen` that we use."""
+
+    @property
+    def pid(self) -> int:
+        """Its id; 0 while it does not exist yet."""
+
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+
+    def wait(self) -> int:
+        """Wait until it has ended; returns its exit status."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass(frozen=True)
 class Spawned:
     """A started worker process, our end of its socket pair, and the memory it notes its progress in."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     connection: socket.socket
     progress: Progress
 
 
-def spawn(truss_dir: Path, environment: Mapping[str, str] | None = None) -> Spawned:
+def spawn(truss_dir: Path, arena: int, environment: Mapping[str, str] | None = None) -> Spawned:
     """Start a worker process for a Truss; returns at once, the process loads the model by itself.
 
     Args:
         truss_dir: The Truss.
+        arena: The descriptor of the arena where it finds large bodies.
         environment: Variables to set in the worker, e.g. the device it may see.
     """
     ours, theirs = socket.socketpair()
     progress = Progress()
     with theirs:
-        descriptors = (theirs.fileno(), progress.fd)
-        path = json.dumps([entry for entry in sys.path if entry])
+        descriptors = (theirs.fileno(), progress.fd, arena)
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, *map(str, descriptors), str(truss_dir), path],
+            child.command("truss.runtime.worker", (*descriptors, truss_dir)),
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
@@ -66,6 +76,18 @@ class Listener(Protocol):
 
     def on_answers(self, answers: Answers) -> None:
         """A batch was answered."""
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        """A part of a streamed answer is there."""
+
+    def on_credit(self, request_id: int, size: int) -> None:
+        """The model has read so much of what a client sent."""
+
+    def on_health(self, complaint: str) -> None:
+        """Why its model cannot answer; empty when it can."""
+
+    def on_renewed(self, report: Mapping[str, Any]) -> None:
+        """It has taken up changed code, or says why not."""
 
     def on_lost(self) -> None:
         """The connection closed: the process is gone, or must go."""
@@ -93,16 +115,16 @@ class Link(asyncio.Protocol):
         """Attach to the running event loop."""
         await asyncio.get_running_loop().create_connection(lambda: self, sock=self._connection)
 
-    def send_batch(self, requests: Sequence[frames.Request]) -> int:
+    def send_batch(self, requests: Sequence[frames.Sent]) -> int:
         """Send a batch and return its number, counted from 1."""
         self.sent += 1
         self.send(frames.encode_batch(requests))
         return self.sent
 
     def send(self, frame: Sequence[bytes | memoryview]) -> None:
-        """Write a frame; the transport buffers what the worker has not read yet."""
+        """Write a frame; what the worker has not read yet is kept until it does."""
         if self._transport is not None:
-            self._transport.writelines(frame)
+            frames.send_now(self._connection, self._transport, frame)
 
     def close(self) -> None:
         """Close the connection: an idle worker ends by itself."""
@@ -138,10 +160,18 @@ class Link(asyncio.Protocol):
     def _handle(self, kind: Kind, payload: memoryview) -> None:
         if kind is Kind.ANSWERS:
             self._listener.on_answers(frames.decode_answers(payload))
+        elif kind is Kind.CHUNK:
+            self._listener.on_chunk(frames.decode_chunk(payload))
+        elif kind is Kind.CREDIT:
+            self._listener.on_credit(*frames.decode_credit(payload))
+        elif kind is Kind.HEALTH:
+            self._listener.on_health(bytes(payload).decode())
         elif kind is Kind.READY:
             self._listener.on_ready(json.loads(bytes(payload)))
         elif kind is Kind.FAILED:
             self._listener.on_failed(json.loads(bytes(payload)))
+        elif kind is Kind.RENEWED:
+            self._listener.on_renewed(json.loads(bytes(payload)))
         else:
             raise FrameError(f"a worker sent a frame of kind {kind.name}")
 

@@ -10,20 +10,10 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
+
+from truss.runtime.shared_file import shared_file
 
 _LAYOUT = struct.Struct("<QQ")
-
-
-def _shared_file() -> int:
-    """A descriptor of an anonymous file of the right size."""
-    if hasattr(os, "memfd_create"):  # Linux: needs no writable file system
-        fd = os.memfd_create("truss-progress", 0)
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, _LAYOUT.size)
-    return fd
 
 
 class Progress:
@@ -37,7 +27,7 @@ class Progress:
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = _shared_file() if fd is None else fd
+        self.fd = shared_file("progress", _LAYOUT.size) if fd is None else fd
         self._memory = mmap.mmap(self.fd, _LAYOUT.size)
 
     def mark(self, batch: int, begun: int) -> None:

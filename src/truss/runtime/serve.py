@@ -10,29 +10,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truss.config import TrussConfig, read_config
-from truss.errors import MissingExtraError, TrussError
+from truss.config import DockerServer, Transport, TrussConfig, read_config
+from truss.errors import MissingExtraError, ServerStartError, TrussError
+from truss.model.installed import unmet
+from truss.runtime import logs, watching
+from truss.runtime.allocator import keep_freed_memory
+from truss.runtime.arena import Arena
 from truss.runtime.devices import worker_environment
+from truss.runtime.forked import starters
 from truss.runtime.listener import BACKLOG, address, listen, take_no_more
-from truss.runtime.process import Spawned, spawn
+from truss.runtime.platform import PLAIN, Platform
+from truss.runtime.process import Spawned
+from truss.runtime.tls import Tls
 
 if TYPE_CHECKING:
     from truss.runtime.app import App
+    from truss.runtime.pool import Pool
+    from truss.runtime.predictions import Predictions
+    from truss.runtime.protocols.routes import Service
 
 logger = logging.getLogger("truss.serve")
 
 DRAIN_SECONDS = 1.0
 """How long new connections are still taken after readiness fails on SIGTERM: load balancers need a
 moment to notice. SIGINT comes from a person, who does not want to wait."""
+
+_LOOK_SECONDS = 0.02
+"""How often is looked whether the model is loaded, where nothing may connect before."""
 
 ACCEPT_SECONDS = 0.05
 """Time for the event loop to accept what the kernel has completed when no new connection may begin."""
@@ -49,6 +63,9 @@ def serve(
     port: int = 8080,
     workers: int | None = None,
     on_listening: Callable[[str], None] | None = None,
+    platform: Platform = PLAIN,
+    tls: Tls | None = None,
+    watch: bool = False,
 ) -> int:
     """Serve a Truss until SIGTERM or SIGINT.
 
@@ -58,6 +75,9 @@ def serve(
         port: The TCP port; 0 picks a free one (the log says which).
         workers: Copies of the model; default: the config's `runtime.workers`, else one per GPU, else 1.
         on_listening: Called with the server's URL once it takes connections; by default it is logged.
+        platform: What the place it runs at asks of it.
+        tls: How connections are encrypted; default: not at all.
+        watch: Take up edits of the model's code while it is served.
 
     Returns:
         The exit status: 0 after a signal, 1 when the model could not be loaded and that ends the server.
@@ -67,27 +87,82 @@ def serve(
         ServerStartError: the address cannot be listened on.
         MissingExtraError: the packages of the `runtime` extra are not installed.
     """
+    keep_freed_memory()
     truss_dir = truss_dir.resolve()
     config = read_config(truss_dir)
-    listener = listen(host, port)
+    listener = listen(host, port, silent=platform.listen_when_ready)
+    context = None if tls is None else tls.context()
+    greet = on_listening or _log_url
+
+    def listening() -> None:
+        greet(address(listener, "http" if tls is None else "https"))
+
+    if watch and config.docker_server is not None:
+        raise ServerStartError(
+            "edits of another program's code cannot be taken up", hint="serve without --watch"
+        )
+    if config.docker_server is not None:
+        return _serve_wrapped(config, config.docker_server, truss_dir, listener, listening, platform, tls)
     count = workers or config.runtime.workers or 0
     environments = worker_environment(count, dict(os.environ))
-    start = [functools.partial(spawn, truss_dir, environment) for environment in environments]
-    spawned = [start_one() for start_one in start]
+    edits = None
+    if watch:
+        environments = [{**environment, watching.VARIABLE: "1"} for environment in environments]
+        look = functools.partial(watching.code_state, truss_dir, config)
+        edits = functools.partial(watching.watch, look, look())
+    arena = Arena()
+    with starters(truss_dir, arena.fd, environments) as start:
+        spawned = [start_one() for start_one in start]
+        try:
+            logs.set_up(config)
+            _say_what_is_not_installed(config)
+            return _run(
+                _serve(
+                    truss_dir,
+                    config,
+                    listener,
+                    spawned,
+                    start,
+                    arena,
+                    listening,
+                    platform,
+                    tls,
+                    context,
+                    edits,
+                )
+            )
+        except BaseException:
+            for one in spawned:
+                one.process.kill()
+            raise
+
+
+def _serve_wrapped(
+    config: TrussConfig,
+    server: DockerServer,
+    truss_dir: Path,
+    listener: socket.socket,
+    on_listening: Callable[[], None],
+    platform: Platform,
+    tls: Tls | None,
+) -> int:
     try:
-        _set_up_logging()
-        return _run(_serve(config, listener, spawned, start, on_listening or _log_url))
-    except BaseException:
-        for one in spawned:
-            one.process.kill()
-        raise
+        from truss.runtime.wrapped import serve_wrapped
+    except ImportError as error:
+        raise MissingExtraError("httptools", "runtime", "serving") from error
+    logs.set_up(config)
+    _say_what_is_not_installed(config)
+    grace = platform.grace(config.runtime.timeouts.grace)
+    return _run(serve_wrapped(config, server, truss_dir, listener, on_listening, grace=grace, tls=tls))
 
 
-def _set_up_logging() -> None:
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+def _say_what_is_not_installed(config: TrussConfig) -> None:
+    """While workers start: should the model not load, or answer otherwise than it did, this is why."""
+    for complaint in unmet(config.requirements):
+        logger.warning(
+            "requirement not met here: %s; install it, or serve with --isolated, in its own environment",
+            complaint,
+        )
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
@@ -99,40 +174,119 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def _serve(
+    truss_dir: Path,
     config: TrussConfig,
     listener: socket.socket,
     spawned: list[Spawned],
     start: Sequence[Callable[[], Spawned]],
-    on_listening: Callable[[str], None],
+    arena: Arena,
+    on_listening: Callable[[], None],
+    platform: Platform,
+    tls: Tls | None,
+    context: ssl.SSLContext | None,
+    edits: Callable[[Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]] | None,
 ) -> int:
     try:
         import uvicorn
     except ImportError as error:
         raise MissingExtraError("uvicorn", "runtime", "serving") from error
     from truss.runtime.app import App
+    from truss.runtime.authentication import api_keys
+    from truss.runtime.description import first_example
+    from truss.runtime.documents import Documents
     from truss.runtime.metrics import Metrics
     from truss.runtime.pool import Pool
+    from truss.runtime.predictions import Predictions
+    from truss.runtime.protocols.routes import Service, predict_routes
+    from truss.runtime.tracing import tracing_of
+    from truss.runtime.usage import describe_processes
 
     metrics = Metrics()
+    keys, tracing = api_keys(config), tracing_of(config)
     pool = Pool(config.runtime, lambda index: start[index](), metrics)
-    app = App(pool, config.runtime, metrics)
-    server = _server(uvicorn, app, config)
-    stop = _Stop(server, app, listener)
+    service = Service.of(config, os.environ, platform.model_name)
+    predictions = Predictions(pool, arena, config.runtime, metrics, predict_routes(service), keys, tracing)
+    metrics.describe_gauge(
+        "truss_shared_body_bytes", "Memory that large bodies take.", lambda: [("", arena.in_use)]
+    )
+    describe_processes(metrics, pool.pids)
+    documents = Documents(
+        lambda: pool.interface,
+        service,
+        functools.partial(first_example, truss_dir, config),
+        secured=keys is not None,
+    )
+    app = App(pool, predictions, metrics, service, documents, debug=config.runtime.debug)
+    grace = platform.grace(config.runtime.timeouts.grace)
+    server = _server(uvicorn, app, predictions, config.runtime.transport, grace, context)
+    if tls is not None and context is not None:
+        tls.take_up_renewals(context)
+    stop = _Stop(server, predictions, listener)
     pool.on_fatal = stop.fail
     await pool.open(spawned)
+    watcher = None if edits is None else asyncio.get_running_loop().create_task(edits(pool.renew))
+    gc.freeze()  # what is there now stays: collections need not look through it while requests wait
     with stop.on_signals():
-        on_listening(address(listener))
-        await server.serve(sockets=[listener])
+        if platform.listen_when_ready:
+            await _loaded(pool, server)
+        if not server.should_exit:
+            grace = platform.grace(config.runtime.timeouts.grace)
+            async with _grpc(config, platform, listener, (pool, predictions, service), tls, grace):
+                on_listening()
+                await server.serve(sockets=[listener])
+    if watcher is not None:
+        watcher.cancel()
     await pool.close()
+    if tracing is not None:
+        tracing.close()
     return stop.exit_status
+
+
+@contextlib.asynccontextmanager
+async def _grpc(
+    config: TrussConfig,
+    platform: Platform,
+    listener: socket.socket,
+    parts: tuple[Pool, Predictions, Service],
+    tls: Tls | None,
+    grace: float,
+) -> AsyncIterator[None]:
+    """Serve gRPC beside HTTP, where a port is given for it."""
+    port = config.runtime.grpc.port if platform.grpc_port is None else platform.grpc_port
+    if port is None:
+        yield
+        return
+    from truss.runtime.protocols.grpc_server import GrpcServer
+
+    grpc = GrpcServer(*parts)
+    host = listener.getsockname()[0]
+    logger.info("listening for gRPC on %s:%d", host, await grpc.start(host, port, tls))
+    try:
+        yield
+    finally:
+        await grpc.stop(grace)
 
 
 def _log_url(url: str) -> None:
     logger.info("listening on %s", url)
 
 
-def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:
-    from truss.runtime.http import gathering_protocol
+async def _loaded(pool: Pool, server: Any) -> None:
+    """Wait until the model is loaded, or the server is to end."""
+    while not (pool.ready or server.should_exit):
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _server(
+    uvicorn: Any,
+    app: App,
+    predictions: Predictions,
+    transport: Transport,
+    grace: float,
+    context: ssl.SSLContext | None,
+) -> Any:
+    from truss.runtime import websockets
+    from truss.runtime.http import http_protocol
 
     class Server(uvicorn.Server):  # type: ignore[misc]  # imported late, so it has no static type
         """uvicorn's server, with our signal handling in place of its own, which ends by the signal."""
@@ -144,26 +298,32 @@ def _server(uvicorn: Any, app: App, config: TrussConfig) -> Any:
     settings = uvicorn.Config(
         app,
         loop="none",
-        http=gathering_protocol(),
-        ws="none",
+        http=http_protocol(predictions),
+        ws=websockets.protocol(),
+        ws_max_size=websockets.MAX_MESSAGE,
+        ws_per_message_deflate=False,  # sounds and images are compressed already, tokens are too short
+        ws_ping_interval=transport.ping_interval_seconds or websockets.PING_SECONDS,
+        ws_ping_timeout=transport.ping_timeout_seconds or websockets.PING_SECONDS,
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # nothing here looks at a client's address
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, int(config.runtime.timeouts.grace)),
+        timeout_graceful_shutdown=max(1, int(grace)),
         backlog=BACKLOG,
     )
+    settings.load()
+    settings.ssl = context
     return Server(settings)
 
 
 class _Stop:
     """Turns signals, and a model that cannot be loaded, into an orderly end."""
 
-    def __init__(self, server: Any, app: App, listener: socket.socket) -> None:
+    def __init__(self, server: Any, predictions: Predictions, listener: socket.socket) -> None:
         self._server = server
-        self._app = app
+        self._predictions = predictions
         self._listener = listener
         self.exit_status = 0
 
@@ -183,17 +343,17 @@ class _Stop:
         self._exit()
 
     def _drain(self, seconds: float) -> None:
-        if self._app.draining:
+        if self._predictions.draining:
             self._server.force_exit = True  # asked twice: do not wait
             self._exit()
             return
         logger.info("stopping: answering what was accepted")
-        self._app.draining = True
+        self._predictions.draining = True
         asyncio.get_running_loop().call_later(seconds, self._stop_accepting)
 
     def _stop_accepting(self) -> None:
-        take_no_more(self._listener)
         asyncio.get_running_loop().call_later(ACCEPT_SECONDS, self._exit)
+        take_no_more(self._listener)
 
     def _exit(self) -> None:
         self._server.should_exit = True

@@ -1,6 +1,7 @@
 """A worker process: owns one copy of the model, answers batches that come over its socket.
 
-Started by the pool as `python -c "... main()" FD FD TRUSS_DIR ...`; see `truss.runtime.process`.
+Started as `python -c "... main()" FD FD FD TRUSS_DIR ...`, or forked; see `truss.runtime.process` and
+`truss.runtime.template`.
 """
 
 from __future__ import annotations
@@ -8,26 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
+import gc
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from truss.config import TrussConfig, read_config
-from truss.errors import ClientClosedRequestError, ModelDefinitionError, ModelLoadError, TrussError
-from truss.model import LoadedModel, load_model
+from truss.errors import ModelDefinitionError, ModelLoadError, TrussError
+from truss.model import LoadedModel, Steps, load_model
 from truss.model.examples import read_examples
-from truss.runtime import frames
-from truss.runtime.execution import BatchRunner, describe_error, error_answer, run_one_async
+from truss.model.interface import interface
+from truss.model.live import LiveModel
+from truss.runtime import child, frames, logs, watching
+from truss.runtime.allocator import give_back_freed_memory, keep_freed_memory
+from truss.runtime.arena import ArenaReader
+from truss.runtime.coroutines import answer_side_by_side
+from truss.runtime.execution import BatchRunner, describe_error
 from truss.runtime.frames import Kind
 from truss.runtime.progress import Progress
+from truss.runtime.renewal import Renewal
+from truss.runtime.streaming import Front
+from truss.runtime.tracing import tracing_of
 
 logger = logging.getLogger("truss.worker")
 
@@ -36,40 +44,86 @@ def main() -> None:
     """Load the model, report, answer until the front closes the connection."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     progress = Progress(int(sys.argv[2]))
-    truss_dir = Path(sys.argv[3])
-    _leave_signals_to_the_front()
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    arena = ArenaReader(int(sys.argv[3]))
+    truss_dir = Path(sys.argv[4])
+    child.set_up()
+    keep_freed_memory()
     try:
         config = read_config(truss_dir)
-        loaded = load_model(truss_dir, config, isolated=False)
-        _check_batching(loaded, config)
-        if config.runtime.replay_examples:
-            _replay_examples(truss_dir, config, loaded)
+        logs.set_up(config)
+        check = functools.partial(_check, truss_dir, config)
+        renewal = None
+        if os.environ.get(watching.VARIABLE) == "1":
+            live = LiveModel(truss_dir, config, _new_loop)
+            loaded, renewal = live.loaded, Renewal(live, check)
+        else:
+            loaded = load_model(truss_dir, config, isolated=False, new_loop=_new_loop)
+        tracing = tracing_of(config)  # after the model, which may set up OpenTelemetry itself
+        check(loaded)
     except TrussError as error:
         with contextlib.suppress(ConnectionError):  # the front is gone: nobody to tell
             frames.send(connection, frames.encode(Kind.FAILED, msgspec.json.encode(describe_error(error))))
         sys.exit(1)
+    _settle()
     capacity = config.runtime.predict_concurrency if loaded.steps.is_async else 1
-    ready = {"pid": os.getpid(), "is_async": loaded.steps.is_async, "capacity": capacity}
+    ready = {
+        "pid": os.getpid(),
+        "is_async": loaded.steps.is_async,
+        "streams": loaded.steps.streams,
+        "wants_request": loaded.steps.wants_request,
+        "checks_health": loaded.steps.checks_health,
+        "talks": loaded.steps.talks,
+        "capacity": capacity,
+        "interface": interface(loaded.steps),
+    }
     with contextlib.suppress(ConnectionError):  # the front is gone: so is the reason to run
         frames.send(connection, frames.encode(Kind.READY, msgspec.json.encode(ready)))
         if loaded.steps.is_async:
-            loaded.run_coroutine(_answer_concurrently(connection, loaded, progress))
+            loaded.run_coroutine(
+                answer_side_by_side(connection, loaded.steps, progress, arena, tracing, renewal)
+            )
         else:
-            _answer_in_turn(connection, BatchRunner(loaded.steps, config.runtime.batching), progress)
+            front = Front(connection)
+            new_runner = functools.partial(
+                BatchRunner, batching=config.runtime.batching, tracing=tracing, stream=front.stream
+            )
+            runner = new_runner(loaded.steps)
+            _answer_in_turn(front, runner, progress, arena, renewal, new_runner, loaded.run_coroutine)
+    if tracing is not None:
+        tracing.close()
 
 
-def _leave_signals_to_the_front() -> None:
-    # A terminal's Ctrl-C reaches the whole process group; the front decides when a worker stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":
-        import ctypes
+def _settle() -> None:
+    """What is there now stays.
 
-        # PR_SET_PDEATHSIG: a model deep in a computation would not notice that the front was killed.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    A full collection looks through all of it, 50 ms and more with scikit-learn or PyTorch imported, while
+    everybody waits; from here on it looks at what requests leave behind.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    give_back_freed_memory()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of an async model: uvloop's where there is one, since it takes half the time."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _check(truss_dir: Path, config: TrussConfig, loaded: LoadedModel) -> None:
+    """Whether a model may answer.
+
+    Raises:
+        ModelDefinitionError, ModelLoadError: it may not.
+    """
+    _check_batching(loaded, config)
+    if config.runtime.replay_examples:
+        _replay_examples(truss_dir, config, loaded)
 
 
 def _check_batching(loaded: LoadedModel, config: TrussConfig) -> None:
@@ -93,47 +147,27 @@ def _replay_examples(truss_dir: Path, config: TrussConfig, loaded: LoadedModel) 
             )
 
 
-def _answer_in_turn(connection: socket.socket, runner: BatchRunner, progress: Progress) -> None:
-    for number in itertools.count(1):
-        received = frames.receive(connection)
-        if received is None:
-            return
+def _answer_in_turn(
+    front: Front,
+    runner: BatchRunner,
+    progress: Progress,
+    arena: ArenaReader,
+    renewal: Renewal | None,
+    new_runner: Callable[[Steps], BatchRunner],
+    wait: Callable[[Coroutine[Any, Any, str]], str],
+) -> None:
+    number = 0
+    while (received := front.receive()) is not None:
         kind, payload = received
         if kind is Kind.BATCH:
-            answers = runner.run(frames.decode_batch(payload), functools.partial(progress.mark, number))
-            frames.send(connection, frames.encode_answers(answers))
-
-
-async def _answer_concurrently(connection: socket.socket, loaded: LoadedModel, progress: Progress) -> None:
-    """Run requests side by side; the front never sends more at once than the reported capacity."""
-    connection.setblocking(False)
-    loop = asyncio.get_running_loop()
-    reader, writer = await asyncio.open_connection(sock=connection)
-    running: dict[int, asyncio.Task[None]] = {}
-    splitter = frames.FrameReader()
-    batches = itertools.count(1)
-
-    async def answer(request: frames.Request) -> None:
-        try:
-            answers = await run_one_async(loaded.steps, request)
-        except asyncio.CancelledError:  # an answer all the same: the front counts what is running here
-            gone = error_answer(request.id, ClientClosedRequestError("cancelled"))
-            answers = frames.Answers([gone], 0, 0, 0, 0)
-        writer.writelines(frames.encode_answers(answers))
-
-    def start(request_id: int, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = loop.create_task(coroutine)
-        running[request_id] = task
-        task.add_done_callback(lambda _: running.pop(request_id, None))
-
-    while data := await reader.read(1 << 18):
-        for kind, payload in splitter.feed(data):
-            if kind is Kind.BATCH:
-                requests = frames.decode_batch(payload)
-                progress.mark(next(batches), len(requests))
-                for request in requests:
-                    start(request.id, answer(request))
-            elif kind is Kind.CANCEL:
-                for request_id in frames.decode_cancel(payload):
-                    if request_id in running:
-                        running[request_id].cancel()
+            number += 1
+            requests = frames.decode_batch(payload, arena.view)
+            answers = runner.run(requests, functools.partial(progress.mark, number))
+            front.send(frames.encode_answers(answers))
+        elif kind is Kind.HEALTH:
+            front.send(frames.encode(Kind.HEALTH, wait(runner.steps.health()).encode()))
+        elif kind is Kind.RENEW and renewal is not None:
+            report = renewal.run()
+            runner = new_runner(renewal.steps)
+            _settle()
+            front.send(frames.encode(Kind.RENEWED, msgspec.json.encode(report)))

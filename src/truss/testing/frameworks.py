@@ -24,7 +24,11 @@ from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
+from truss.config import Signature
 from truss.frameworks.base import Framework, Saved
+from truss.model.compare import tolerance_of
+from truss.model.fit import misfit
+from truss.packaging.stated import name_in
 from truss.testing import run_model_class
 
 MODEL_METHODS = ("load", "preprocess", "predict", "postprocess")
@@ -140,18 +144,21 @@ class FrameworkConformance:
             assert name.startswith("_") or ast.get_docstring(function), f"Model.{name} has no docstring"
         assert "truss" not in _packages(_imports(ast.walk(tree))), "the model class imports Truss"
         # An import inside a function may be of a package that only some models need.
-        undeclared = (
-            _packages(_imports(tree.body)) - set(sys.stdlib_module_names) - _packages_of(saved.requirements)
-        )
+        # What is stated need not be here: `mlflow` is there as `mlflow-skinny`.
+        stated = [
+            name for name in map(name_in, (*saved.stated, *saved.stated_if_needed)) if _is_installed(name)
+        ]
+        declared = _packages_of([*saved.requirements, *stated])
+        undeclared = _packages(_imports(tree.body)) - set(sys.stdlib_module_names) - declared
         assert not undeclared, f"the model class imports {sorted(undeclared)}, which its requirements lack"
 
     def test_fresh_process_answers_as_the_live_object(self, tmp_path: Path) -> None:
-        """A process without Truss loads the saved files and answers what the live object answers."""
+        """A process without Truss answers from the saved files as the live object does, and as exactly."""
         model, request = self.make_model(), self.make_request()
         live = self.framework.answer(model, request)
         saved = self._save(tmp_path, model)
         (fresh,) = self._ask_fresh_process(saved, tmp_path, [request])
-        _assert_same(live, fresh, 1e-9, "answer")
+        assert_same(live, fresh, tolerance_of(live), "answer")
 
     def test_joined_rows_answer_as_separate_rows(self, tmp_path: Path) -> None:
         """If rows may be joined, an answer for several rows is the answers for each, one after another."""
@@ -165,7 +172,22 @@ class FrameworkConformance:
         separate = [self.framework.answer(model, {**request, "inputs": [row]}) for row in rows]
         for key, value in joined.items():
             parts = [item for answer in separate for item in _plain(answer[key])]
-            _assert_same(parts, value, self.relative_tolerance, f"answer.{key}")
+            assert_same(parts, value, self.relative_tolerance, f"answer.{key}")
+
+    def test_a_row_that_lacks_a_value_is_refused(self, tmp_path: Path) -> None:
+        """Where the signature says how long rows are, a shorter one raises, and is told why."""
+        model = self.make_model()
+        signature = self._save(tmp_path, model).signature
+        if not signature:
+            return
+        for row in _short_rows(self.make_request()["inputs"][0], signature):
+            request, complaint = {"inputs": [row]}, None
+            try:
+                answer = self.framework.answer(model, request)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client is told what was wrong
+                complaint = str(error)
+            assert complaint is not None, f"{row!r} lacks a value, and is answered with {answer!r}"
+            assert misfit(request, signature, complaint), f"no fault is found with {row!r}"
 
     def _save(self, folder: Path, model: object = None) -> Saved:
         data_dir = folder / "data"
@@ -186,6 +208,16 @@ class FrameworkConformance:
             _python([run_model_class.__file__], json.dumps(task)).splitlines()[-1]
         )
         return answers
+
+
+def _short_rows(row: Any, signature: Signature) -> list[Any]:
+    """The row without its last value, where that leaves too few."""
+    if isinstance(row, dict):
+        kept = [column.name for column in signature.columns][:-1]
+        return [{name: row[name] for name in kept if name in row}] if kept else []
+    shape = signature.tensors[0].shape or [] if len(signature.tensors) == 1 else []
+    has_length = bool(signature.columns) or (len(shape) > 1 and shape[1] is not None)
+    return [list(row[:-1])] if has_length and isinstance(row, list) and len(row) > 1 else []
 
 
 def _python(arguments: list[str], stdin: str) -> str:
@@ -233,18 +265,19 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _assert_same(expected: Any, actual: Any, tolerance: float, place: str) -> None:
+def assert_same(expected: Any, actual: Any, tolerance: float, place: str) -> None:
+    """Fail unless two answers agree, numbers within a relative tolerance; `place` is what they are called."""
     expected, actual = _plain(expected), _plain(actual)
     if isinstance(expected, Mapping):
         assert isinstance(actual, Mapping), f"{place}: {actual!r} is no mapping"
         assert set(expected) == set(actual), f"{place}: the keys are {sorted(actual)}, not {sorted(expected)}"
         for key, item in expected.items():
-            _assert_same(item, actual[key], tolerance, f"{place}.{key}")
+            assert_same(item, actual[key], tolerance, f"{place}.{key}")
     elif isinstance(expected, (list, tuple)):
         assert isinstance(actual, (list, tuple)), f"{place}: {actual!r} is no list"
         assert len(expected) == len(actual), f"{place}: {len(actual)} items, not {len(expected)}"
         for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
-            _assert_same(one, other, tolerance, f"{place}[{index}]")
+            assert_same(one, other, tolerance, f"{place}[{index}]")
     elif isinstance(expected, float) and isinstance(actual, (int, float)):
         same = isclose(expected, actual, rel_tol=tolerance, abs_tol=1e-12) or (
             isnan(expected) and isnan(actual)

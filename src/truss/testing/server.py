@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_LISTENING = re.compile(r"(?:listening|serving) on (http://\S+)")
+_LISTENING = re.compile(r"(?:listening|serving) on (https?://\S+)")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,10 @@ class RunningServer:
             return Response(error.code, _lower(error.headers), error.read())
 
     def predict(self, content: Any, **headers: str) -> Response:
-        """POST JSON to the predict route; underscores in header names become dashes."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        """POST JSON to the predict route, for JSON; underscores in header names become dashes."""
+        named = {
+            name.replace("_", "-"): value for name, value in {"Accept": "application/json", **headers}.items()
+        }
         return self.request("POST", "/v1/models/model:predict", json.dumps(content).encode(), named)
 
     def wait_ready(self, timeout: float = 60) -> None:

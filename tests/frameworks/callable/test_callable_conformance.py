@@ -7,6 +7,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from truss.frameworks.callable.adapter import CallableFramework
+from truss.testing.environments import OwnEnvironment
 from truss.testing.frameworks import FrameworkConformance
 
 
@@ -18,7 +19,7 @@ class CallableConformance(FrameworkConformance):
         return {"inputs": [1, 2, 3]}
 
 
-class TestClosure(CallableConformance):
+class TestClosure(OwnEnvironment, CallableConformance):
     def make_model(self) -> Any:
         weights = {"scale": 3}
 

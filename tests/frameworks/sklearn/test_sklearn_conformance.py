@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
 from truss.frameworks.sklearn.adapter import SklearnFramework
+from truss.testing.environments import OwnEnvironment
 from truss.testing.frameworks import FrameworkConformance
 
 TEXTS = ["a warm and kind film", "dull, slow, dreadful", "kind people, warm light", "slow and dull again"]
@@ -34,7 +35,7 @@ class SklearnConformance(FrameworkConformance):
         return {"inputs": load_iris().data[::30].tolist()}
 
 
-class TestForest(SklearnConformance):
+class TestForest(OwnEnvironment, SklearnConformance):
     def make_model(self) -> Any:
         return RandomForestClassifier(10, random_state=0).fit(*load_iris(return_X_y=True))
 

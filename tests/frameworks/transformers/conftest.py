@@ -23,7 +23,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "</s>"]
 ANSWER_SAVED = Path(__file__).with_name("answer_saved.py")
 
 
-def tokenizer(*, bos: str = "[CLS]", eos: str = "[SEP]", encoder: bool = True) -> Any:
+def tokenizer(*, bos: str = "[CLS]", eos: str = "[SEP]", encoder: bool = True, **settings: Any) -> Any:
     """A word-level tokenizer over `WORDS`, with the special tokens of an encoder or only an end token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -45,7 +45,21 @@ def tokenizer(*, bos: str = "[CLS]", eos: str = "[SEP]", encoder: bool = True) -
         mask_token="[MASK]",
         eos_token=eos,
         model_max_length=64,
+        **settings,
     )
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer of bytes, as those of language models are: spaces belong to the tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    bytewise = Tokenizer(models.BPE())
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(initial_alphabet=letters, special_tokens=["[PAD]"], show_progress=False)
+    bytewise.train_from_iterator([" ".join(WORDS)], trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=bytewise, pad_token="[PAD]")
 
 
 VOCABULARY = len(SPECIAL) + len(set(WORDS))
@@ -101,6 +115,31 @@ def gpt2(kind: str = "GPT2LMHeadModel") -> Any:
     return getattr(transformers, kind)(config).eval()
 
 
+def chat(words: Any = None) -> tuple[Any, Any]:
+    """A Llama that writes as long as it is asked to, and its tokenizer with a chat template."""
+    torch.manual_seed(0)
+    words = words or tokenizer(encoder=False, eos="</s>")
+    words.chat_template = (
+        "{% for message in messages %}{{ message.role }} {{ message.content }} {% endfor %}"
+        "{% if add_generation_prompt %}hello{% endif %}"
+    )
+    config = transformers.LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=0,
+        initializer_range=0.5,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    model.generation_config.do_sample = False
+    return model, words
+
+
 def vit() -> Any:
     """A ViT that classifies images of 16 by 16 pixels."""
     torch.manual_seed(0)
@@ -119,7 +158,16 @@ def vit() -> Any:
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
     """The factories above."""
-    return SimpleNamespace(tokenizer=tokenizer, bert=bert, t5=t5, gpt2=gpt2, vit=vit, words=WORDS)
+    return SimpleNamespace(
+        tokenizer=tokenizer,
+        byte_tokenizer=byte_tokenizer,
+        bert=bert,
+        t5=t5,
+        gpt2=gpt2,
+        chat=chat,
+        vit=vit,
+        words=WORDS,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from transformers import pipeline
 
 from truss.errors import PackagingError
 from truss.frameworks.transformers.adapter import TransformersFramework
+from truss.testing.environments import OwnEnvironment
 from truss.testing.frameworks import FrameworkConformance
 
 FRAMEWORK = TransformersFramework()
@@ -50,7 +51,7 @@ class TestEncoderConformance(TestPipelineConformance):
         return self.tiny.bert().double(), self.tiny.tokenizer()
 
 
-class TestTextToTextConformance(TestPipelineConformance):
+class TestTextToTextConformance(OwnEnvironment, TestPipelineConformance):
     def make_model(self) -> Any:
         return self.tiny.t5(), self.tiny.tokenizer(encoder=False, eos="</s>")
 
@@ -198,8 +199,10 @@ def refusals(tiny: SimpleNamespace) -> dict[str, tuple[Any, str]]:
     classifier = tiny.bert("BertForSequenceClassification")
     adapted = tiny.bert("BertForSequenceClassification")
     adapted._hf_peft_config_loaded = True  # what transformers sets when an adapter is attached
+    packed = torch.ao.quantization.quantize_dynamic(classifier, {torch.nn.Linear}, dtype=torch.qint8)
     tokenizer = tiny.tokenizer()
     refused = {
+        "packed": ((packed, tokenizer), r"was quantised by torch: its layer `bert\.encoder\..*query`"),
         "two models": ((classifier, classifier), "more than one model"),
         "two tasks": ((classifier, tokenizer, "ner", "fill-mask"), "more than one task"),
         "no tokenizer": (classifier, "without its tokenizer"),
@@ -214,7 +217,7 @@ def refusals(tiny: SimpleNamespace) -> dict[str, tuple[Any, str]]:
     return refused
 
 
-NAMES = ["two models", "two tasks", "no tokenizer", "adapter", "unknown task"]
+NAMES = ["packed", "two models", "two tasks", "no tokenizer", "adapter", "unknown task"]
 
 
 @pytest.mark.parametrize("name", NAMES if IS_VERSION_4 else [*NAMES, "removed task"])

@@ -198,6 +198,14 @@ def writer_with_stop(tiny: Tiny, folder: Path) -> Built:
     return pipe, {"inputs": [{"prompt": "the cat"}]}
 
 
+def chat(tiny: Tiny, folder: Path) -> Built:
+    model, tokenizer = tiny.chat()
+    pipe = pipeline("text-generation", model=model, tokenizer=tokenizer, do_sample=False)
+    one = [{"role": "user", "content": "the cat"}]
+    other = [{"role": "system", "content": "a dog"}, *one, {"role": "assistant", "content": "ate"}]
+    return pipe, {"inputs": [one, {"messages": other, "max_tokens": 3}], "max_new_tokens": 5}
+
+
 def pair_text_to_text(tiny: Tiny, folder: Path) -> Built:
     return reread(tiny.t5(), tiny.tokenizer(encoder=False, eos="</s>"), folder), TEXT_REQUEST
 
@@ -247,6 +255,7 @@ CASES: dict[str, Case] = {
         zero_shot_with_labels,
         writer,
         writer_with_stop,
+        chat,
         pair_text_to_text,
         pair_translation,
         images,
@@ -349,7 +358,7 @@ def test_joined_rows_answer_as_separate_rows(case: Case, tiny: Tiny, tmp_path: P
     model, request = case(tiny, tmp_path / "origin")
     batching = save(model, tmp_path / "here").batching
     joined = answer(model, request)["predictions"]
-    separate = [answer(model, {"inputs": [row]})["predictions"][0] for row in request["inputs"]]
+    separate = [answer(model, {**request, "inputs": [row]})["predictions"][0] for row in request["inputs"]]
     if batching == "rows":
         assert_close(joined, separate, 2e-2 if case is half_precision else 1e-4)
     else:

@@ -66,6 +66,59 @@ class Timeouts(Section, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class Logging(Section, frozen=True, kw_only=True):
+    """`runtime.logging`."""
+
+    format: Annotated[
+        Literal["human", "json"],
+        doc("Lines for people, or one JSON object per line. `TRUSS_LOG_FORMAT` goes before it.", "truss"),
+    ] = "human"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        doc("The least severe lines that are written. `TRUSS_LOG_LEVEL` goes before it.", "truss"),
+    ] = "info"
+    access: Annotated[bool, doc("Whether each answered request is a line of the log.", "truss")] = False
+
+
+class Authentication(Section, frozen=True, kw_only=True):
+    """`runtime.authentication`."""
+
+    api_keys_secret: Annotated[
+        str | None,
+        doc(
+            "The secret that holds the API keys, one a line; clients have to send one of them. "
+            "Health routes stay open. null: everybody may ask.",
+            "truss",
+        ),
+    ] = None
+
+
+class Grpc(Section, frozen=True, kw_only=True):
+    """`runtime.grpc`."""
+
+    port: Annotated[
+        int | None,
+        doc(
+            "The port for the Open Inference Protocol over gRPC; 0 picks a free one, null: no gRPC. "
+            "In a container, `TRUSS_GRPC_PORT` goes before it.",
+            "truss",
+        ),
+    ] = None
+
+
+class Tracing(Section, frozen=True, kw_only=True):
+    """`runtime.tracing`."""
+
+    endpoint: Annotated[
+        str | None,
+        doc(
+            "The OpenTelemetry collector that spans are sent to (OTLP over HTTP), for example "
+            "`http://collector:4318`. null: the one that `OTEL_EXPORTER_OTLP_ENDPOINT` names, if it is set.",
+            "truss",
+        ),
+    ] = None
+
+
 class Transport(Section, frozen=True, kw_only=True):
     """`runtime.transport`."""
 
@@ -153,6 +206,14 @@ class Runtime(Section, frozen=True, kw_only=True):
         bool, doc("Whether the examples have to give their expected answers before it is ready.", "truss")
     ] = False
     debug: Annotated[bool, doc("Whether error answers carry tracebacks.", "truss")] = False
+    logging: Annotated[Logging, doc("What the log looks like.", "truss")] = msgspec.field(
+        default_factory=Logging
+    )
+    authentication: Annotated[Authentication, doc("Who may ask.", "truss")] = msgspec.field(
+        default_factory=Authentication
+    )
+    grpc: Annotated[Grpc, doc("Where gRPC is served.", "truss")] = msgspec.field(default_factory=Grpc)
+    tracing: Annotated[Tracing, doc("Where traces go.", "truss")] = msgspec.field(default_factory=Tracing)
     streaming_read_timeout: Annotated[
         int, doc("Seconds that a streaming model may take for its next chunk.")
     ] = 60

@@ -37,6 +37,12 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
         yield from ()
 
 
+def repeated(key: str, what: str, found: list[str]) -> Iterator[Complaint]:
+    """A complaint per value that more than one entry has."""
+    for value in sorted({value for value in found if found.count(value) > 1}):
+        yield Complaint(key, f"has more than one entry with the {what} {value!r}", f"each {what} once")
+
+
 def doc(text: str, origin: Origin = "today") -> Meta:
     """The description of a key, for the reference, the JSON schema and editors."""
     return Meta(description=text, extra={"origin": origin})

@@ -17,7 +17,9 @@ from truss.config.schema.section import (
     Complaint,
     Section,
     doc,
+    repeated,
 )
+from truss.config.schema.signature import Signature
 from truss.config.schema.trt_llm import BisLlm, TrtLlm
 from truss.config.schema.weights import (
     Bdn,
@@ -25,7 +27,6 @@ from truss.config.schema.weights import (
     ExternalDataItem,
     TrainingCheckpoints,
     WeightsSource,
-    repeated,
 )
 
 
@@ -41,6 +42,9 @@ class TrussConfig(Section, frozen=True, kw_only=True):
     model_metadata: Annotated[
         dict[str, Any], doc("Whatever the model class wants to know; it gets the whole config.", "2022")
     ] = {}
+    signature: Annotated[
+        Signature, doc("What the inputs of a request hold; one that does not fit is answered 400.", "truss")
+    ] = msgspec.field(default_factory=Signature)
     input_type: Annotated[str, doc("What a request holds, for people.", "2022")] = "Any"
 
     python_version: Annotated[
@@ -89,13 +93,14 @@ class TrussConfig(Section, frozen=True, kw_only=True):
         DockerServer | None, doc("A server of your own in the image, instead of a model class.")
     ] = None
     external_data: Annotated[
-        list[ExternalDataItem] | None, doc("Files that are fetched into `data_dir` for the image.")
+        list[ExternalDataItem] | None,
+        doc("Files that are fetched into `data_dir`, for the image by default."),
     ] = None
     model_cache: Annotated[
         list[CachedRepo], doc("Weights that are fetched from a store. Not with `weights`.")
     ] = []
     weights: Annotated[
-        list[WeightsSource], doc("Weights that the platform delivers when the server starts.")
+        list[WeightsSource], doc("Weights that are fetched when the server starts, by default.")
     ] = []
     bdn: Annotated[Bdn, doc("Volumes of one vendor's delivery network.")] = msgspec.field(default_factory=Bdn)
     cache_internal: Annotated[list[CachedRepo], doc("As `model_cache`; one vendor's own use.")] = []
@@ -105,6 +110,10 @@ class TrussConfig(Section, frozen=True, kw_only=True):
         TrainingCheckpoints | None, doc("Checkpoints of one vendor's training jobs.")
     ] = None
     train: Annotated[Train, doc("How the model is trained.", "2022")] = msgspec.field(default_factory=Train)
+
+    deploy: Annotated[
+        dict[str, dict[str, Any]], doc("Options of targets, by the target's name: `truss targets`.", "truss")
+    ] = {}
 
     live_reload: Annotated[bool, doc("Whether a server takes up changed code.", "2022")] = False
     apply_library_patches: Annotated[bool, doc("Whether known faults of libraries are worked around.")] = True

@@ -9,11 +9,13 @@ import msgspec
 
 from truss.config import values
 from truss.config.schema.image import AuthFields
-from truss.config.schema.section import ABSOLUTE_PATH, NOT_EMPTY, Complaint, Section, doc, parsed
+from truss.config.schema.section import ABSOLUTE_PATH, NOT_EMPTY, Complaint, Section, doc, parsed, repeated
 from truss.config.values import Mismatch
 
 SCHEMES = ("hf", "s3", "gs", "azure", "r2", "cw", "https")
 """Where `weights[].source` may point to."""
+
+SHA256 = msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}$")
 
 WEIGHTS_AUTH_METHODS = ("CUSTOM_SECRET", "AWS_OIDC", "GCP_OIDC", "AWS_ASSUME_ROLE")
 
@@ -45,6 +47,13 @@ class ExternalDataItem(Section, frozen=True, kw_only=True):
     local_data_path: Annotated[Annotated[str, NOT_EMPTY], doc("Where it goes, below `data_dir`.")]
     backend: Annotated[str, doc("How it is fetched.")] = "http_public"
     name: Annotated[str | None, doc("A name for it.")] = None
+    sha256: Annotated[
+        Annotated[str, SHA256] | None, doc("The digest it has to have, 64 hexadecimal digits.", "truss")
+    ] = None
+    fetch_at: Annotated[
+        Literal["build", "start"],
+        doc("When it is fetched: into the image, or by the server before it loads the model.", "truss"),
+    ] = "build"
 
 
 class CachedRepo(Section, frozen=True, kw_only=True):
@@ -108,8 +117,19 @@ class WeightsSource(Section, frozen=True, kw_only=True):
     allow_patterns: Annotated[list[str] | None, doc("Only files that match one of these.")] = None
     ignore_patterns: Annotated[list[str] | None, doc("No files that match one of these.")] = None
 
+    sha256: Annotated[
+        Annotated[str, SHA256] | None,
+        doc("The digest that an `https://` file has to have, 64 hexadecimal digits.", "truss"),
+    ] = None
+    fetch_at: Annotated[
+        Literal["build", "start"],
+        doc("When they are fetched: into the image, or by the server before it loads the model.", "truss"),
+    ] = "start"
+
     def complaints(self) -> Iterator[Complaint]:
-        """One place for the secret's name."""
+        """One place for the secret's name; a digest is that of one file."""
+        if self.sha256 and not self.source.startswith("https://"):
+            yield Complaint("sha256", "is the digest of one file", "an https:// source beside it")
         if self.auth_secret_name and self.auth is not None and self.auth.auth_secret_name:
             yield Complaint("auth_secret_name", "is in `auth` as well", hint="remove one of the two")
 
@@ -158,12 +178,6 @@ class Bdn(Section, frozen=True, kw_only=True):
         """Nothing twice."""
         yield from repeated("mounts", "path", [mount.path for mount in self.mounts])
         yield from repeated("access", "namespace", [entry.namespace for entry in self.access])
-
-
-def repeated(key: str, what: str, found: list[str]) -> Iterator[Complaint]:
-    """A complaint per value that more than one entry has."""
-    for value in sorted({value for value in found if found.count(value) > 1}):
-        yield Complaint(key, f"has more than one entry with the {what} {value!r}", f"each {what} once")
 
 
 class TrainingArtifacts(Section, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from truss.errors import PackagingError
 from truss.frameworks.advice import library_of
 from truss.frameworks.base import Framework, Saved, model_class_source
+from truss.frameworks.bytecode import by_value_metadata, by_value_note
 from truss.frameworks.callable.saving import write_callable
 
 _SIGNATURE_HINT = (
@@ -44,19 +44,18 @@ class CallableFramework:
         path = data_dir / "model" / "function.cloudpickle"
         path.parent.mkdir()
         written = write_callable(model, path, name)
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return Saved(
             model_class=model_class_source(
                 __package__, "async_model_class.py" if _is_async(model) else "model_class.py"
             ),
             model_type=type(model).__name__,
-            model_metadata={"code_python_version": version} if written.by_value else {},
+            model_metadata=by_value_metadata(written.by_value),
             requirements=("cloudpickle",),
             pickled_objects=written.references,
             pickle_files=(path,),
             # What a function does with the rows of its request, only its author knows.
             batching="none",
-            notes=(_by_value_note(name, version),) if written.by_value else (),
+            notes=(by_value_note(f"{name}, with the code it uses,"),) if written.by_value else (),
         )
 
     def answer(self, model: Any, request: Any) -> Any:
@@ -114,13 +113,6 @@ async def _await(awaitable: Awaitable[Any]) -> Any:
 
 async def _gather(chunks: AsyncIterator[Any]) -> list[Any]:
     return [chunk async for chunk in chunks]
-
-
-def _by_value_note(name: str, version: str) -> str:
-    return (
-        f"{name} is saved with the code it uses from this session, as bytecode of Python {version}: "
-        "the same Python version must serve it (a function in an importable module has no such tie)"
-    )
 
 
 if TYPE_CHECKING:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truss.config import Signature
 from truss.errors import PackagingError
 from truss.frameworks.base import Framework, Saved, model_class_source
+from truss.frameworks.bytecode import by_value_metadata, by_value_note
+from truss.frameworks.signatures import of_features, of_width
 from truss.frameworks.sklearn.detect import is_estimator
+from truss.frameworks.sklearn.most_probable import predicts_most_probable
 from truss.frameworks.sklearn.rowwise import reason_against_joining
 from truss.frameworks.sklearn.saving import write_estimator
 
@@ -43,8 +46,7 @@ class SklearnFramework:
         notes = []
         if written.by_value:
             requirements.append("cloudpickle")
-            metadata["code_python_version"] = f"{sys.version_info.major}.{sys.version_info.minor}"
-            notes.append(_by_value_note(metadata["code_python_version"]))
+            notes.append(by_value_note())
         reason = reason_against_joining(model)
         if reason is not None:
             notes.append(
@@ -54,11 +56,12 @@ class SklearnFramework:
         return Saved(
             model_class=model_class_source(__package__),
             model_type=type(model).__name__,
-            model_metadata=metadata,
+            model_metadata=metadata | by_value_metadata(written.by_value),
             requirements=tuple(requirements),
             pickled_objects=written.references,
             pickle_files=(path,) if written.by_value else (),
             batching="none" if reason else "rows",
+            signature=_signature(model),
             notes=tuple(notes),
         )
 
@@ -82,6 +85,8 @@ def _metadata(model: Any) -> dict[str, Any]:
         "named_features": _has_named_features(model),
         "supports_predict_proba": probabilities,
     }
+    if probabilities and predicts_most_probable(model):
+        metadata["predicts_most_probable"] = True
     classes = _classes(model) if probabilities else None
     if classes is not None:
         metadata["classes"] = classes
@@ -144,6 +149,14 @@ def _learns_nothing(model: Any) -> bool:
     return bool(tags.get("stateless"))
 
 
+def _signature(model: Any) -> Signature:
+    """The columns that it was fitted on, or their number; nothing for what takes texts, say."""
+    if _has_named_features(model):
+        return of_features([str(name) for name in model.feature_names_in_])
+    width = getattr(model, "n_features_in_", None)
+    return of_width(width) if isinstance(width, int) else Signature()
+
+
 def _has_named_features(model: Any) -> bool:
     """Whether it was fitted on a DataFrame, so that rows are given to it with column names."""
     return getattr(model, "feature_names_in_", None) is not None and find_spec("pandas") is not None
@@ -156,13 +169,6 @@ def _classes(model: Any) -> list[Any] | None:
         return None
     listed: list[Any] = classes.tolist()
     return listed if all(isinstance(item, (bool, int, float, str)) for item in listed) else None
-
-
-def _by_value_note(version: str) -> str:
-    return (
-        f"code defined in this session is saved with the model, as bytecode of Python {version}: "
-        "the same Python version must serve it (code in an importable module has no such tie)"
-    )
 
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from truss.frameworks.base import Saved, model_class_source
+from truss.frameworks.contents import Contents
 from truss.frameworks.transformers.given import is_packageable, kind_of, unpack
 from truss.frameworks.transformers.models import plan_model
+from truss.frameworks.transformers.opening import is_model_folder, read_folder
 from truss.frameworks.transformers.pipelines import plan_pipeline
 from truss.frameworks.transformers.plan import MODEL_DIRECTORY, Plan
 from truss.frameworks.transformers.saving import requirements, write
@@ -20,6 +22,7 @@ class TransformersFramework:
     name = "transformers"
     model_framework = "huggingface_transformer"
     summary = "Hugging Face pipelines, (model, tokenizer) or (model, processor) pairs, and models alone"
+    files = "folders that `save_pretrained` wrote (config.json and *.safetensors)"
 
     def recognises(self, model: object) -> bool:
         """Whether `model` is a pipeline, a model, or a tuple of a model and its parts."""
@@ -56,6 +59,14 @@ class TransformersFramework:
         with evaluating(plan.model):
             answer = served.postprocess(served.predict(served.preprocess(request)))
         return in_precision(answer, plan.model.dtype)
+
+    def recognises_file(self, contents: Contents) -> bool:
+        """Whether it is a folder with a model's configuration and weights."""
+        return is_model_folder(contents)
+
+    def open_file(self, contents: Contents, *, trusted: bool) -> Any:  # noqa: ARG002 - no code is run
+        """The model in the folder, with its tokenizer or processor."""
+        return read_folder(contents)
 
 
 def _plan(model: Any) -> Plan:

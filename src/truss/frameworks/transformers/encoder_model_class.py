@@ -31,9 +31,12 @@ class Model:
 
     def load(self) -> None:
         """Read weights and tokenizer; called once, before the first request."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Weights keep the number format they were saved in; all versions know this name of the option.
-        self.model = self._read(self._settings["model_class"], torch_dtype="auto").to(device)
+        device_map = self._settings.get("device_map")
+        placed = {"device_map": device_map} if device_map else {}
+        # All versions of transformers know this name of the option.
+        self.model = self._read(self._settings["model_class"], torch_dtype=self._dtype(), **placed)
+        if not device_map and torch.cuda.is_available():
+            self.model.to("cuda")
         self.tokenizer = self._read(self._settings["parts"]["tokenizer"])
 
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +86,14 @@ class Model:
         if self._settings["normalize"]:
             return torch.nn.functional.normalize(vectors, dim=-1)
         return vectors
+
+    def _dtype(self) -> Any:
+        """The number format of the weights; `auto` is that in which they were saved."""
+        name = self._settings.get("dtype", "auto")
+        known = ("auto", "float32", "float16", "bfloat16")
+        if name not in known:
+            raise ValueError(f"model_metadata.dtype is {name!r}; it must be one of {known}")
+        return name if name == "auto" else getattr(torch, name)
 
     def _read(self, kind: str, **options: Any) -> Any:
         """The model or the tokenizer, by the name of its class in transformers."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from truss.frameworks.transformers.code import class_name, custom_code_settings
 from truss.frameworks.transformers.joining import best_batch_size
+from truss.frameworks.transformers.placement import placement
 from truss.frameworks.transformers.plan import MODEL_DIRECTORY, Plan
 from truss.frameworks.transformers.served import serve
 from truss.frameworks.transformers.tasks import FEATURES, SENTENCES
@@ -64,6 +65,7 @@ def plan_encoder(
         "model_class": class_name("model", model),
         "parts": {"tokenizer": class_name("tokenizer", tokenizer)},
         "trust_remote_code": custom,
+        **placement(model),
         "tokenizer_parameters": dict(tokenizer_parameters),
         "pooling": pooling.mode,
         "normalize": pooling.normalize,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from truss.errors import PackagingError
+from truss.frameworks.quantised import check_not_packed
 
 Kind = Literal[
     "pipeline",
@@ -96,11 +97,12 @@ def unpack(value: Any) -> Given:
     return Given(parts.pop("model"), parts, tasks[0] if tasks else None)
 
 
-def check_savable(model: object) -> None:
+def check_savable(model: Any) -> None:
     """Refuse models whose `save_pretrained` would leave weights behind, or that PyTorch cannot load.
 
     Raises:
-        PackagingError: the model is an adapter on another one, or belongs to another backend.
+        PackagingError: the model is an adapter on another one, belongs to another backend, or was quantised
+            by torch.
     """
     kind = kind_of(model)
     name = type(model).__name__
@@ -114,3 +116,4 @@ def check_savable(model: object) -> None:
             f"this {name} is not a PyTorch model of transformers",
             hint="load the checkpoint with its PyTorch class, `AutoModel....from_pretrained(folder)`",
         )
+    check_not_packed(model, f"this {name}")

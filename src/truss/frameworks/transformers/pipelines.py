@@ -17,9 +17,10 @@ from truss.frameworks.transformers.parameters import (
     restore_prefix,
     tokenizer_parameters,
 )
+from truss.frameworks.transformers.placement import placement
 from truss.frameworks.transformers.plan import MODEL_DIRECTORY, Plan
 from truss.frameworks.transformers.served import serve
-from truss.frameworks.transformers.tasks import FEATURES, call_style
+from truss.frameworks.transformers.tasks import FEATURES, TEXT_GENERATION, call_style, media
 
 # Tasks that take plain texts, and whose pipelines answer a padded batch text by text.
 _BATCHED = frozenset({"text-classification", "sentiment-analysis", "token-classification", "ner"})
@@ -46,18 +47,20 @@ def plan_pipeline(pipe: Any) -> Plan:
         "model_binary_dir": MODEL_DIRECTORY,
         "task": pipe.task,
         "call": call_style(pipe.task),
+        "media": media(pipe.task, parts),
         "pipeline_class": _class_reference(pipe),
         "model_class": class_name("model", pipe.model),
         "parts": {name: class_name(name, part) for name, part in parts.items()},
         "trust_remote_code": custom,
         "parameters": parameters_of(pipe),
+        **placement(pipe.model),
         "batch_size": 1,
     }
     settings["batch_size"] = _batch_size(pipe, settings)
     repeatable = not _samples(pipe)
     batching: BatchingMode = "rows" if settings["batch_size"] > 1 else "none"
     return Plan(
-        model_class="pipeline_model_class",
+        model_class=_model_class(pipe),
         settings=settings,
         live={"pipeline": pipe},
         model=pipe.model,
@@ -66,6 +69,13 @@ def plan_pipeline(pipe: Any) -> Plan:
         repeatable=repeatable,
         notes=notes if repeatable else (*notes, _SAMPLES),
     )
+
+
+def _model_class(pipe: Any) -> str:
+    """The model class file; pipelines of somebody else's take what they take, whatever their task."""
+    if pipe.task == TEXT_GENERATION and "." not in _class_reference(pipe):
+        return "text_generation_model_class"
+    return "pipeline_model_class"
 
 
 def _batch_size(pipe: Any, settings: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from truss.errors import MissingExtraError, PackagingError
 from truss.frameworks.transformers.code import imported_distributions
 from truss.frameworks.transformers.plan import Plan
+from truss.frameworks.transformers.quantised import quantising_distributions
 
 _REQUIREMENTS = ("transformers", "torch", "safetensors")
 
@@ -38,6 +39,8 @@ def requirements(plan: Plan, folder: Path) -> tuple[str, ...]:
         names += [
             name for name, module in (("pillow", "PIL"), ("torchvision", "torchvision")) if find_spec(module)
         ]
+    if plan.settings["device_map"]:
+        names.append("accelerate")
     if any(folder.glob("*.model")) and not (folder / "tokenizer.json").exists():
         # The sentencepiece file is all there is of the tokenizer.
         names += [
@@ -46,6 +49,7 @@ def requirements(plan: Plan, folder: Path) -> tuple[str, ...]:
             if _is_importable(module)
         ]
     names += imported_distributions(folder)
+    names += quantising_distributions(plan.model)
     return tuple(dict.fromkeys(names))
 
 

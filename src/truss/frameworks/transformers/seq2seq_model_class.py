@@ -5,7 +5,9 @@ one entry per input, under the key that `answer_key` in the config's `model_meta
 also be a mapping with `text` and any generation option: `{"text": "a text", "num_beams": 4}`.
 
 `prefix` there is put before each text, and `generation` holds options for every call of `model.generate`:
-edit them as you like. Weights and tokenizer come from the files beside this one; nothing is fetched.
+edit them as you like. `dtype` (auto, float32, float16, bfloat16) is the number format to compute in, and
+`device_map` (such as `auto`) spreads the model over devices; that takes the package accelerate. Weights and
+tokenizer come from the files beside this one; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -15,6 +17,32 @@ from typing import Any
 
 import torch
 import transformers
+
+# What an input may set. Nothing else reaches `generate`, which also has options that run code from a hub.
+OPTIONS = frozenset(
+    {
+        "max_new_tokens",
+        "min_new_tokens",
+        "max_length",
+        "min_length",
+        "num_beams",
+        "num_beam_groups",
+        "num_return_sequences",
+        "do_sample",
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "typical_p",
+        "repetition_penalty",
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "length_penalty",
+        "diversity_penalty",
+        "early_stopping",
+        "forced_bos_token_id",
+    }
+)
 
 
 class Model:
@@ -28,9 +56,12 @@ class Model:
 
     def load(self) -> None:
         """Read weights and tokenizer; called once, before the first request."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Weights keep the number format they were saved in; all versions know this name of the option.
-        self.model = self._read(self._settings["model_class"], torch_dtype="auto").to(device)
+        device_map = self._settings.get("device_map")
+        placed = {"device_map": device_map} if device_map else {}
+        # All versions of transformers know this name of the option.
+        self.model = self._read(self._settings["model_class"], torch_dtype=self._dtype(), **placed)
+        if not device_map and torch.cuda.is_available():
+            self.model.to("cuda")
         self.tokenizer = self._read(self._settings["parts"]["tokenizer"])
 
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +82,12 @@ class Model:
         options = dict(item) if isinstance(item, dict) else {"text": item}
         if "text" not in options:
             raise ValueError(f"an input needs the key `text`; this one has {sorted(options)}")
-        written = self._generate(options.pop("text"), {**self._settings["generation"], **options})
+        text = options.pop("text")
+        if not isinstance(text, str):
+            raise ValueError(f"`text` must be a text, not {type(text).__name__}")  # noqa: TRY004
+        if options.keys() - OPTIONS:
+            raise ValueError(f"unknown options {sorted(set(options) - OPTIONS)}; known are {sorted(OPTIONS)}")
+        written = self._generate(text, {**self._settings["generation"], **options})
         entries = [{self._settings["answer_key"]: text} for text in written]
         return entries[0] if len(entries) == 1 else entries
 
@@ -61,6 +97,14 @@ class Model:
         tokens.pop("token_type_ids", None)  # some tokenizers make them; no encoder-decoder takes them
         sequences = self.model.generate(**tokens, **options)
         return list(self.tokenizer.batch_decode(sequences, skip_special_tokens=True))
+
+    def _dtype(self) -> Any:
+        """The number format of the weights; `auto` is that in which they were saved."""
+        name = self._settings.get("dtype", "auto")
+        known = ("auto", "float32", "float16", "bfloat16")
+        if name not in known:
+            raise ValueError(f"model_metadata.dtype is {name!r}; it must be one of {known}")
+        return name if name == "auto" else getattr(torch, name)
 
     def _read(self, kind: str, **options: Any) -> Any:
         """The model or the tokenizer, by the name of its class in transformers."""

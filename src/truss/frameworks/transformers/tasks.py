@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from truss.errors import PackagingError
 
-CallStyle = Literal["plain", "named", "prompt"]
+CallStyle = Literal["plain", "named"]
 
 TEXT_TO_TEXT = "text2text-generation"
+TEXT_GENERATION = "text-generation"
 FEATURES = "feature-extraction"
 SENTENCES = "sentence-embedding"
 
@@ -24,7 +26,7 @@ _ARCHITECTURES = (
     ("fill-mask", "MASKED_LM"),
     ("automatic-speech-recognition", "SPEECH_SEQ_2_SEQ"),
     ("automatic-speech-recognition", "CTC"),
-    ("text-generation", "CAUSAL_LM"),
+    (TEXT_GENERATION, "CAUSAL_LM"),
     ("image-text-to-text", "IMAGE_TEXT_TO_TEXT"),
     ("zero-shot-image-classification", "ZERO_SHOT_IMAGE_CLASSIFICATION"),
     ("zero-shot-object-detection", "ZERO_SHOT_OBJECT_DETECTION"),
@@ -67,9 +69,14 @@ _NAMED = frozenset(
 
 def call_style(task: str) -> CallStyle:
     """How one input of a request is given to the pipeline of `task`."""
-    if task == "text-generation":
-        return "prompt"
     return "named" if task in _NAMED else "plain"
+
+
+def media(task: str, parts: Collection[str]) -> Literal["image", "audio"] | None:
+    """What the inputs of `task` hold besides texts; `parts` are the names of the pipeline's."""
+    if "audio" in task or "speech" in task:
+        return "audio"
+    return "image" if "image_processor" in parts or "image" in task else None
 
 
 def is_text_to_text(task: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from truss.frameworks.transformers.code import class_name, custom_code_settings
+from truss.frameworks.transformers.placement import placement
 from truss.frameworks.transformers.plan import MODEL_DIRECTORY, Plan
 from truss.frameworks.transformers.tasks import TEXT_TO_TEXT, answer_key
 
@@ -44,6 +45,7 @@ def plan_text_to_text(model: Any, tokenizer: Any, task: str) -> Plan:
         "model_class": class_name("model", model),
         "parts": {"tokenizer": class_name("tokenizer", tokenizer)},
         "trust_remote_code": custom,
+        **placement(model),
     }
     return Plan(
         model_class="seq2seq_model_class",

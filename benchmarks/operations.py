@@ -1,0 +1,164 @@
+"""What operating a server costs: its throughput with metrics, access log, API keys and traces on and off."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, machine, results, servers
+from benchmarks.contender import Contender, Exchange, Launch
+from benchmarks.contenders import contenders
+from benchmarks.places import BENCH
+from benchmarks.workloads import WORKLOADS, prepare_models
+from truss.config import set_value
+
+_SERVED = Path(__file__).with_name("served")
+_WORKLOAD = "logreg"
+_CONNECTIONS = 32
+_KEY = "a-key-of-the-benchmark"
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """A way to operate the same server.
+
+    Attributes:
+        title: For the report.
+        settings: Keys of its config, and their values.
+        variables: Added to its environment.
+        headers: What clients send besides.
+    """
+
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a variant keeps of the throughput with every default.
+
+    Attributes:
+        title: The variant.
+        rate: Requests per second, the median over the rounds.
+        kept: The median of its rate over the default's in the same round.
+    """
+
+    title: str
+    rate: float
+    kept: float
+
+
+DEFAULT = Variant("as it comes: metrics on, all else off")
+
+
+def variants(collector: int) -> tuple[Variant, ...]:
+    """What is compared; the default first. Traces go to a collector on this port."""
+    return (
+        DEFAULT,
+        Variant("metrics off", variables={"PYTHONPATH": str(_SERVED / "uncounted")}),
+        Variant("access log", {"runtime.logging.access": True}),
+        Variant("access log in JSON", {"runtime.logging.access": True, "runtime.logging.format": "json"}),
+        Variant(
+            "API keys",
+            {"runtime.authentication.api_keys_secret": "keys", "secrets.keys": None},
+            {"TRUSS_SECRET_keys": _KEY},
+            {"X-API-Key": _KEY},
+        ),
+        Variant("traces, all of them", {"runtime.tracing.endpoint": f"http://127.0.0.1:{collector}"}),
+        Variant(
+            "traces, one in a hundred",
+            {"runtime.tracing.endpoint": f"http://127.0.0.1:{collector}"},
+            {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
+        ),
+    )
+
+
+def run(*, rounds: int, seconds: int) -> None:
+    """Ask each variant in turn, a few rounds, and write the results."""
+    prepare_models()
+    BENCH.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BENCH)))
+        served = {
+            variant: stack.enter_context(_running(variant, folder / str(number)))
+            for number, variant in enumerate(variants(stack.enter_context(_collector())))
+        }
+        exchange = contenders()["ours"].exchanges[_WORKLOAD]
+        bodies = folder / "bodies"
+        load.write_bodies(bodies, exchange, WORKLOADS[_WORKLOAD])
+        measured = [_round(served, exchange, bodies, seconds) for _ in range(rounds + 1)][
+            1:
+        ]  # one to warm up
+    shares = [_share(variant, measured) for variant in served]
+    for share in shares:
+        print(f"{share.title}: {share.rate:.0f}/s, {share.kept:.3f} of the default", flush=True)
+    rows = [asdict(one) for one in shares]
+    results.write("operations", {"machine": machine.facts(), "rounds": rounds, "results": rows})
+
+
+def read() -> list[Share]:
+    """The outcomes of the last run."""
+    return [Share(**row) for row in (results.read("operations") or {"results": []})["results"]]
+
+
+def _round(
+    served: Mapping[Variant, int], exchange: Exchange, bodies: Path, seconds: int
+) -> dict[Variant, float]:
+    """The rate of each variant, in turn."""
+    rates = {}
+    for variant, port in served.items():
+        asked = dataclasses.replace(exchange, further_headers=variant.headers)
+        measured = load.measure(port, asked, bodies, connections=_CONNECTIONS, seconds=seconds)
+        if measured.errors:
+            raise SystemExit(f"{variant.title}: {measured.errors} errors")
+        rates[variant] = measured.rate
+    return rates
+
+
+def _share(variant: Variant, measured: list[dict[Variant, float]]) -> Share:
+    return Share(
+        variant.title,
+        round(statistics.median(rates[variant] for rates in measured), 1),
+        round(statistics.median(rates[variant] / rates[DEFAULT] for rates in measured), 3),
+    )
+
+
+@contextlib.contextmanager
+def _running(variant: Variant, workplace: Path) -> Iterator[int]:
+    """Serve a variant; gives its port."""
+    ours = contenders()["ours"]
+    workplace.mkdir()
+    with servers.running(_contender(ours, variant), WORKLOADS[_WORKLOAD], workplace) as port:
+        yield port
+
+
+def _contender(ours: Contender, variant: Variant) -> Contender:
+    def prepare(launch: Launch) -> None:
+        ours.prepare(launch)
+        for key, value in variant.settings.items():
+            set_value(launch.workplace / "truss", key, value)
+
+    exchange = dataclasses.replace(ours.exchanges[_WORKLOAD], further_headers=variant.headers)
+    return dataclasses.replace(
+        ours, exchanges={_WORKLOAD: exchange}, prepare=prepare, variables=lambda _: variant.variables
+    )
+
+
+@contextlib.contextmanager
+def _collector() -> Iterator[int]:
+    (port,) = servers.free_ports(1)
+    process = subprocess.Popen([sys.executable, _SERVED / "collector.py", str(port)])
+    try:
+        yield port
+    finally:
+        servers.stop(process)

@@ -1,0 +1,125 @@
+"""A Truss in a container of this machine's engine: built when it changed, started, waited for."""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from truss.build.cache import LayerCache
+from truss.build.context import write_context
+from truss.build.daemonless import Options, Say, build
+from truss.build.dockerfile import needs_engine
+from truss.build.engine import Container, Engine
+from truss.config import TrussConfig
+from truss.errors import EngineError
+from truss.oci import Image, Platform, Reference
+from truss.oci.docker_archive import archive_blocks
+
+PORT = "8080/tcp"
+
+_LAST_LINES = 20
+
+
+def image_in_engine(
+    truss_dir: Path,
+    config: TrussConfig,
+    engine: Engine,
+    cache: LayerCache,
+    platform: Platform,
+    say: Say,
+    secrets: Mapping[str, str | None] = MappingProxyType({}),
+) -> str:
+    """The name of the Truss's image in the engine: built, and loaded unless the engine holds the same.
+
+    Raises:
+        EnvironmentBuildError, ImageError, MissingExtraError: it cannot be built.
+        EngineError: the engine does not take it.
+    """
+    if needed := needs_engine(config):
+        say(f"Building with {engine.program}, since the config has {' and '.join(needed)}")
+        name = f"truss/{image_name(config, truss_dir)}:latest"
+        build_with_engine(truss_dir, config, engine, name, cache, platform, secrets=secrets, say=say)
+        return name
+    options = Options((platform,), secrets=secrets, attested=False)
+    image = build(truss_dir, config, options, cache, say).image
+    assert isinstance(image, Image)  # of one platform
+    name = f"truss/{image_name(config, truss_dir)}:{image.digest.hex[:16]}"
+    if not engine.has_image(name):
+        say(f"Loading the image {name}")
+        engine.load(archive_blocks(image, Reference.parse(name)))
+    return name
+
+
+def build_with_engine(
+    truss_dir: Path,
+    config: TrussConfig,
+    engine: Engine,
+    name: str,
+    cache: LayerCache,
+    platform: Platform,
+    *,
+    base: str | None = None,
+    network: str = "",
+    secrets: Mapping[str, str | None] = MappingProxyType({}),
+    say: Say = lambda _: None,
+) -> None:
+    """Build the image of a Truss with a container engine, which runs what its config asks for.
+
+    Raises:
+        EnvironmentBuildError, ImageError, MissingExtraError: the build context cannot be written.
+        EngineError: the build failed.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        context = Path(place) / "context"
+        write_context(truss_dir, config, context, cache, platform, base, secrets, say)
+        engine.build(context, name, network=network)
+
+
+def image_name(config: TrussConfig, truss_dir: Path) -> str:
+    """A name for the image of a Truss: its model's or its folder's, in letters, digits and dashes."""
+    text = (config.model_name or truss_dir.resolve().name).lower()
+    words = "".join(sign if sign.isalnum() and sign.isascii() else " " for sign in text).split()
+    return "-".join(words) or "model"
+
+
+def wait_until_ready(
+    engine: Engine, container: Container, timeout: float, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Return once the server in a container says that it is ready.
+
+    Raises:
+        EngineError: it ended, or is not ready in time; with its last lines.
+    """
+    deadline = time.monotonic() + timeout
+    while not _is_ready(container.ports.get(PORT, 0)):
+        state = engine.container(container.id).state
+        if state != "running":
+            raise EngineError(f"the container {state}:\n{_last_lines(engine, container)}", hint=_LOOK)
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"the server was not ready after {timeout:.0f} s:\n{_last_lines(engine, container)}",
+                hint=_LOOK,
+            )
+        sleep(0.1)
+
+
+_LOOK = "`truss logs` shows all that it wrote, `truss kill` removes it"
+
+
+def _last_lines(engine: Engine, container: Container) -> str:
+    return "".join(list(engine.logs(container))[-_LAST_LINES:]).rstrip()
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

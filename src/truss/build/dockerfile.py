@@ -1,0 +1,120 @@
+"""The Dockerfile of a Truss: what wheels cannot give is run, everything else is copied.
+
+The image comes out as the daemonless one does: the same places, the same server, the same user.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from truss.build import contents, wheels
+from truss.config import TrussConfig
+from truss.oci import ImageConfig
+
+HEAD = """\
+# Written by Truss from config.yaml. Build it in this folder: docker build .
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of the build context, and where it goes.
+
+    Attributes:
+        folder: Its name in the context.
+        place: Where it is in the image.
+        about: What it is, for a comment.
+    """
+
+    folder: str
+    place: str
+    about: str
+
+
+WHEELS = Part("site", wheels.SITE, "Python packages")
+SERVER = Part("runtime", contents.RUNTIME, "the server")
+BAKED = Part("weights", "/", "weights from elsewhere")
+DATA = Part("data", contents.APP, "weights and other data")
+MODEL = Part("app", contents.APP, "the model class and its config")
+
+
+def needs_engine(config: TrussConfig) -> list[str]:
+    """The keys of a config that only a container engine can satisfy, for a message."""
+    keys = {"system_packages": config.system_packages, "build_commands": config.build_commands}
+    return [name for name, value in keys.items() if value]
+
+
+def render(
+    base: str,
+    settings: ImageConfig,
+    base_env: Mapping[str, str],
+    config: TrussConfig,
+    *,
+    baked: bool = False,
+) -> str:
+    """The text of the Dockerfile.
+
+    Args:
+        base: The base's reference.
+        settings: How a container starts (`truss.build.settings`).
+        base_env: The base's environment variables, which need not be said again.
+        config: The Truss's config: system packages and build commands.
+        baked: Whether the context has weights from elsewhere.
+    """
+    own = {name: value for name, value in settings.env.items() if base_env.get(name) != value}
+    blocks = [
+        HEAD + f"FROM {base}\nUSER root",
+        _system_packages(config.system_packages),
+        _copy(WHEELS),
+        _assignments("ENV", own),
+        _commands(config.build_commands),
+        _copy(SERVER),
+        _copy(BAKED) if baked else "",
+        _copy(DATA),
+        _copy(MODEL),
+        _assignments("LABEL", settings.labels),
+        _start(settings),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _system_packages(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    listed = " \\\n        ".join(shlex.quote(name) for name in sorted(names))
+    return (
+        "RUN apt-get update \\\n"
+        "    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\\n"
+        f"        {listed} \\\n"
+        "    && rm -rf /var/lib/apt/lists/*"
+    )
+
+
+def _copy(part: Part) -> str:
+    return f"# {part.about}\nCOPY {part.folder} {part.place}"
+
+
+def _assignments(instruction: str, values: Mapping[str, str]) -> str:
+    return "\n".join(f"{instruction} {name}={_quoted(value)}" for name, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    """A value in double quotes, in which a Dockerfile puts variables and escapes."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return '"' + escaped.replace("\n", "\\n") + '"'
+
+
+def _commands(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    return "\n".join([f"WORKDIR {contents.APP}", *(f"RUN {command}" for command in commands)])
+
+
+def _start(settings: ImageConfig) -> str:
+    lines = [f"WORKDIR {settings.working_dir}", f"USER {settings.user}"]
+    lines += [f"EXPOSE {port}" for port in settings.ports]
+    lines += [f"STOPSIGNAL {settings.stop_signal}", f"ENTRYPOINT {json.dumps(list(settings.entrypoint))}"]
+    return "\n".join([*lines, "CMD []"])

@@ -1,0 +1,281 @@
+"""A container engine, Docker or podman, spoken to through its own program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from truss.errors import EngineError
+
+PROGRAMS = ("docker", "podman")
+
+LABEL = "io.truss.container"
+"""Marks the containers that we started; its value is the Truss's folder."""
+
+IMAGE_LABEL = "io.truss.schema"
+"""Marks the images that we made."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that we started.
+
+    Attributes:
+        id: Its id, 64 hexadecimal digits.
+        image: The image's name.
+        truss_dir: The folder of the Truss it serves.
+        state: `running`, `exited`, ...
+        ports: Host ports by container port, `{"8080/tcp": 8080}`.
+    """
+
+    id: str
+    image: str
+    truss_dir: str
+    state: str
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a container is started.
+
+    Attributes:
+        image: The image's name.
+        truss_dir: The Truss, noted in a label.
+        port: The port on this machine's loopback; 0 picks a free one.
+        environment: Variables besides the image's.
+        mounts: Folders of this machine that it may read, by their place in the container.
+        gpus: Whether it gets the machine's GPUs.
+        user: Whom it runs as, `uid:gid`; empty: whom the image says.
+    """
+
+    image: str
+    truss_dir: Path
+    port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    mounts: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    gpus: bool = False
+    user: str = ""
+
+    def words(self) -> list[str]:
+        """The words after `docker`."""
+        words = ["run", "--detach", "--init", "--publish", f"127.0.0.1:{self.port or ''}:8080"]
+        words += ["--label", f"{LABEL}={self.truss_dir}"]
+        for name, value in self.environment.items():
+            words += ["--env", f"{name}={value}"]
+        for place, folder in self.mounts.items():
+            words += ["--mount", f"type=bind,source={folder},target={place},readonly"]
+        words += ["--user", self.user] if self.user else []
+        return [*words, *(["--gpus", "all"] if self.gpus else []), self.image]
+
+
+class Engine:
+    """A container engine.
+
+    Args:
+        program: `docker` or `podman`, or a path.
+    """
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+
+    def user(self) -> str:
+        """Whom a container runs as to read what only the caller can, `uid:gid`.
+
+        Podman gives a caller without rights a namespace, in which its root is the caller.
+        """
+        return f"{0 if Path(self.program).name.startswith('podman') else os.getuid()}:0"
+
+    def has_image(self, name: str) -> bool:
+        """Whether the engine holds an image of that name."""
+        return self._run(["image", "inspect", name, "--format", "{{.Id}}"], check=False) is not None
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        """Take over an image from an archive (see `truss.oci.docker_archive`).
+
+        Raises:
+            EngineError: the engine refuses it.
+        """
+        process = subprocess.Popen(
+            [self.program, "load", "--quiet"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        try:
+            for block in archive:
+                process.stdin.write(block)
+        except BrokenPipeError:
+            pass  # the engine has given up, and says why
+        said = process.communicate()[1].decode(errors="replace")
+        if process.returncode:
+            raise self._error("the image could not be loaded", said)
+
+    def build(self, context: Path, name: str, *, network: str = "") -> None:
+        """Build an image from a folder with a Dockerfile; what the engine says of it goes to stderr.
+
+        Args:
+            context: The folder.
+            name: What the image is called.
+            network: The network that commands of the build have; empty: the engine's default.
+
+        Raises:
+            EngineError: the build failed.
+        """
+        words = [self.program, "build", "--tag", name, *(["--network", network] if network else [])]
+        done = subprocess.run([*words, str(context)], stdout=sys.stderr, check=False)
+        if done.returncode:
+            raise EngineError(
+                f"the build of {name} failed: see above",
+                where=str(context / "Dockerfile"),
+                hint="correct system_packages or build_commands in config.yaml",
+            )
+
+    def push(self, name: str) -> str:
+        """Push an image to the registry that its name says; gives its digest.
+
+        Raises:
+            EngineError: the engine or the registry refuses.
+        """
+        self._run(["push", name])
+        found = json.loads(self._run(["image", "inspect", name]) or "[]")
+        repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+        digests = [text for text in found[0].get("RepoDigests") or [] if text.startswith(f"{repository}@")]
+        return str(digests[0]).rpartition("@")[2] if digests else ""
+
+    def save(self, name: str, file: Path) -> None:
+        """Write an image as an archive, as `load` takes it.
+
+        Raises:
+            EngineError: the engine refuses.
+        """
+        self._run(["save", "--output", str(file), name])
+
+    def start(self, start: Start) -> Container:
+        """Start a container.
+
+        Raises:
+            EngineError: the engine refuses, e.g. because the port is taken.
+        """
+        found = self._run(start.words())
+        assert found is not None
+        return self.container(found.split()[-1])
+
+    def container(self, name: str) -> Container:
+        """What the engine says of a container.
+
+        Raises:
+            EngineError: there is none.
+        """
+        found = self._run(["inspect", "--type", "container", name])
+        assert found is not None
+        return _container(json.loads(found)[0])
+
+    def containers(self, truss_dir: Path | None = None, *, running_only: bool = False) -> list[Container]:
+        """The containers that we started, the newest first; of one Truss, or of all.
+
+        Raises:
+            EngineError: the engine cannot be asked.
+        """
+        label = LABEL if truss_dir is None else f"{LABEL}={truss_dir}"
+        words = ["ps", "--quiet", "--no-trunc", "--filter", f"label={label}"]
+        found = self._run(words if running_only else [*words, "--all"])
+        return [self.container(name) for name in (found or "").split()]
+
+    def images(self) -> list[dict[str, Any]]:
+        """The images that we made: name, id, size in bytes and when they were made."""
+        found = self._run(["image", "ls", "--quiet", "--no-trunc", "--filter", f"label={IMAGE_LABEL}"])
+        names = list(dict.fromkeys((found or "").split()))
+        described = json.loads(self._run(["image", "inspect", *names]) or "[]") if names else []
+        return [
+            {"names": image.get("RepoTags") or [], "id": image["Id"], "bytes": image["Size"]}
+            for image in described
+        ]
+
+    def logs(self, container: Container, *, follow: bool = False) -> Iterator[str]:
+        """The lines that a container has written; with `follow` also those that it is yet to write."""
+        process = subprocess.Popen(
+            [self.program, "logs", *(["--follow"] if follow else []), container.id],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
+        try:
+            yield from process.stdout
+        finally:
+            process.terminate()
+            process.wait()
+
+    def stop(self, container: Container, seconds: int = 35) -> None:
+        """Stop a container, giving it time to answer what it accepted, and remove it.
+
+        Raises:
+            EngineError: the engine refuses.
+        """
+        self._run(["stop", "--time", str(seconds), container.id])
+        self._run(["rm", "--force", container.id])
+
+    def _run(self, words: Sequence[str], *, check: bool = True) -> str | None:
+        """What the program prints; None when it fails and `check` is not set."""
+        try:
+            done = subprocess.run([self.program, *words], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise self._error("the container engine cannot be run", str(error)) from error
+        if done.returncode == 0:
+            return done.stdout.strip()
+        if check:
+            raise self._error(f"`{Path(self.program).name} {words[0]}` failed", done.stderr)
+        return None
+
+    def _error(self, what: str, said: str) -> EngineError:
+        reason = said.strip().splitlines()[-1] if said.strip() else "it says nothing"
+        return EngineError(f"{what}: {reason}", hint=_hint(said))
+
+
+def find_engine(program: str | None = None) -> Engine:
+    """The container engine of this machine.
+
+    Args:
+        program: Which; by default Docker, else podman.
+
+    Raises:
+        EngineError: there is none.
+    """
+    for name in (program,) if program else PROGRAMS:
+        if shutil.which(name):
+            return Engine(name)
+    raise EngineError(
+        "there is no container engine on this machine",
+        hint="install Docker or podman; `truss serve` and `truss build` need none",
+    )
+
+
+def _container(found: dict[str, Any]) -> Container:
+    bound = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    ports = {name: int(places[0]["HostPort"]) for name, places in bound.items() if places}
+    labels = found["Config"].get("Labels") or {}
+    image = found["Config"].get("Image") or found.get("ImageName", "")
+    return Container(found["Id"], image, labels.get(LABEL, ""), found["State"]["Status"], ports)
+
+
+def _hint(said: str) -> str:
+    lowered = said.lower()
+    if "port is already allocated" in lowered or "address already in use" in lowered:
+        return "another program uses the port: stop it, or choose another with --port"
+    if "cannot connect" in lowered or "daemon running" in lowered:
+        return "start the engine, or name it with DOCKER_HOST"
+    if "permission denied" in lowered:
+        return "give your user the right to use the engine, e.g. membership of the group docker"
+    if "gpu" in lowered or "device driver" in lowered:
+        return "the engine needs the NVIDIA container toolkit to hand on GPUs"
+    return "see what the engine says"

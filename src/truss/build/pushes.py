@@ -1,0 +1,57 @@
+"""Pushing images of Trusses, and remembering where their layers are.
+
+The layers that two models share need not go to a registry twice: it takes them over from the repository of
+the first into that of the second. Which repository that is, only somebody knows who was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from truss.build.cache import LayerCache
+from truss.oci import Artifact, Blob, Image, ImageIndex, Pushed, Reference, Repository, push_image
+
+
+def push(
+    image: Image | ImageIndex, destination: Reference, cache: LayerCache, attached: Sequence[Artifact] = ()
+) -> Pushed:
+    """Push an image; layers that were pushed to the same registry before are taken over from there.
+
+    Args:
+        image: What.
+        destination: Where to.
+        cache: Where it is remembered which layers are where.
+        attached: What goes along with it.
+
+    Raises:
+        ImageError: as `push_image`, or the cache cannot be written.
+    """
+    repository = destination.repository
+    pushed = push_image(_with_origins(image, repository.registry, cache), destination, attached=attached)
+    for layer in _layers(image):
+        cache.note_repository(repository.registry, layer.digest, repository.name)
+    return pushed
+
+
+def _with_origins(image: Image | ImageIndex, registry: str, cache: LayerCache) -> Image | ImageIndex:
+    """The same image, whose layers know where the registry has them."""
+    if isinstance(image, ImageIndex):
+        return replace(image, images=tuple(_known(one, registry, cache) for one in image.images))
+    return _known(image, registry, cache)
+
+
+def _known(image: Image, registry: str, cache: LayerCache) -> Image:
+    return replace(image, layers=tuple(_from(layer, registry, cache) for layer in image.layers))
+
+
+def _from(layer: Blob, registry: str, cache: LayerCache) -> Blob:
+    if layer.origin is not None and layer.origin.registry == registry:
+        return layer
+    name = cache.repository_of(registry, layer.digest)
+    return layer if name is None else replace(layer, origin=Repository(registry, name))
+
+
+def _layers(image: Image | ImageIndex) -> list[Blob]:
+    images = image.images if isinstance(image, ImageIndex) else (image,)
+    return [layer for one in images for layer in one.layers]

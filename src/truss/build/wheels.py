@@ -1,0 +1,151 @@
+"""Installed wheels as entries of layers: the same bytes whoever installed them, and where."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from truss.oci import Entry
+
+SITE = "/opt/truss/site"
+"""Where wheels lie in an image; `PYTHONPATH` names it."""
+
+LARGE = 16 << 20
+"""Wheels from this size on, installed, have a layer of their own, in bytes."""
+
+_GROUPS = 8
+"""How many layers the other wheels share. Which one a wheel is in follows from its name alone, so a new
+version of one moves an eighth of them."""
+
+_MOST_ALONE = 48
+"""Engines stack 127 layers; the base and data need some."""
+
+# What an installer writes about the machine it ran on.
+_OF_THE_INSTALLER = frozenset({"direct_url.json", "uv_cache.json", "REQUESTED", "INSTALLER"})
+
+_INTERPRETER = re.compile(rb"\A#!.*python[^\n]*\n|\A#!/bin/sh\n'''exec' [^\n]*\n' '''\n")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """An installed distribution.
+
+    Attributes:
+        name: As its metadata folder has it, `scikit_learn-1.5.0`.
+        files: Its files, relative to the folder it was installed into.
+        size: The bytes of all of them.
+    """
+
+    name: str
+    files: tuple[PurePosixPath, ...]
+    size: int
+
+    @property
+    def distribution(self) -> str:
+        """The name without the version."""
+        return self.name.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Wheels that share a layer."""
+
+    name: str
+    wheels: tuple[Wheel, ...]
+
+
+def installed(folder: Path) -> list[Wheel]:
+    """The distributions in a folder that `uv pip install --target` wrote, by name."""
+    return [_wheel(folder, record) for record in sorted(folder.glob("*.dist-info/RECORD"))]
+
+
+def grouped(wheels: Sequence[Wheel]) -> list[Group]:
+    """Which wheels share a layer: large ones are alone, the largest first when there are too many."""
+    by_size = sorted(wheels, key=lambda wheel: (-wheel.size, wheel.name))
+    alone = [wheel for wheel in by_size if wheel.size >= LARGE][:_MOST_ALONE]
+    rest: dict[int, list[Wheel]] = {}
+    for wheel in sorted(set(wheels) - set(alone), key=lambda wheel: wheel.name):
+        rest.setdefault(_group_of(wheel.name), []).append(wheel)
+    groups = [Group(f"wheel {wheel.name}", (wheel,)) for wheel in sorted(alone, key=lambda wheel: wheel.name)]
+    return groups + [Group(f"wheels, group {number}", tuple(rest[number])) for number in sorted(rest)]
+
+
+def shared_files(wheels: Sequence[Wheel]) -> frozenset[PurePosixPath]:
+    """The files that several wheels write, so that what is in them depends on who came last."""
+    writers = Counter(file for wheel in wheels for file in wheel.files)
+    return frozenset(file for file, count in writers.items() if count > 1)
+
+
+def entries(folder: Path, wheels: Iterable[Wheel]) -> Iterator[Entry]:
+    """The files of wheels, as they lie in an image.
+
+    Scripts start whichever `python3` comes first; what the installer wrote about itself is left out.
+    """
+    for wheel in wheels:
+        for file in wheel.files:
+            source = folder / file
+            place = f"{SITE}/{file}"
+            if file.name == "RECORD" and _is_about(file):
+                yield Entry.file(place, _record(source, wheel.files))
+            elif file.parts[0] == "bin":
+                yield Entry.file(
+                    place, _INTERPRETER.sub(b"#!/usr/bin/env python3\n", source.read_bytes()), 0o755
+                )
+            else:
+                yield Entry.file(place, source, 0o755 if source.stat().st_mode & 0o100 else 0o644)
+
+
+def _wheel(folder: Path, record: Path) -> Wheel:
+    files = sorted({file for file in _recorded(record) if _is_kept(folder, file)})
+    size = sum((folder / file).stat().st_size for file in files)
+    return Wheel(record.parent.name.removesuffix(".dist-info"), tuple(files), size)
+
+
+def _recorded(record: Path) -> Iterator[PurePosixPath]:
+    """The files that a RECORD lists.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    with record.open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file):
+            if row:
+                yield _below(PurePosixPath(row[0]))
+
+
+def _below(path: PurePosixPath) -> PurePosixPath:
+    """Scripts are listed as `../../bin/name`, where an environment would have them."""
+    return PurePosixPath(*(part for part in path.parts if part != ".."))
+
+
+def _is_kept(folder: Path, file: PurePosixPath) -> bool:
+    about_installer = file.name in _OF_THE_INSTALLER and _is_about(file)
+    return not about_installer and file.suffix != ".pyc" and (folder / file).is_file()
+
+
+def _is_about(file: PurePosixPath) -> bool:
+    """Whether it is of a distribution's own metadata: some carry others, with theirs, in their folders."""
+    return len(file.parts) == 2 and file.parent.suffix == ".dist-info"
+
+
+def _record(source: Path, files: Sequence[PurePosixPath]) -> bytes:
+    """The RECORD with the files that are in the image; scripts are other bytes there, so without hashes."""
+    rows: Mapping[PurePosixPath, list[str]]
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = {_below(PurePosixPath(row[0])): row for row in csv.reader(file) if row}
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    for path in files:
+        is_script = path.parts[0] == "bin"
+        writer.writerow([str(path), *(("", "") if is_script else rows[path][1:])])
+    return out.getvalue().encode()
+
+
+def _group_of(name: str) -> int:
+    """A number that follows from the distribution's name, without its version."""
+    return zlib.crc32(name.partition("-")[0].lower().encode()) % _GROUPS

@@ -1,0 +1,208 @@
+"""`truss build`: the image of a Truss, without a container engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from truss.cli.arguments import directory, json_output
+from truss.cli.output import json_result, note, result
+
+if TYPE_CHECKING:
+    from truss.build import Built, LayerCache, Options
+    from truss.build.engine import Engine
+    from truss.oci import Pushed, Reference
+
+
+@click.command("build")
+@directory
+@click.option("--push", metavar="REF", help="Push the image to a registry, e.g. ghcr.io/team/iris:1.0.")
+@click.option(
+    "--output",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Write the image: PATH.tar as `docker load` takes it, any other PATH as an OCI layout folder.",
+)
+@click.option(
+    "--platform",
+    default="linux/amd64",
+    show_default=True,
+    metavar="LIST",
+    help="For which platforms, with commas: linux/amd64,linux/arm64.",
+)
+@click.option("--base", metavar="REF", help="The image to build on, in place of the config's.")
+@click.option(
+    "--tag", metavar="REF", help="What an image in a PATH.tar is called; by default after the model."
+)
+@click.option("--locked", is_flag=True, help="Exactly the base and wheels of truss.lock.")
+@click.option(
+    "--builder",
+    metavar="NAME",
+    default="auto",
+    help="none: without an engine; docker or podman: with it; auto: with one where the config needs it.",
+)
+@click.option("--network", metavar="NAME", default="", help="The network of an engine's build, e.g. host.")
+@click.option("--verify", is_flag=True, help="Read data files again, even if their digests are remembered.")
+@click.option("--no-attestations", is_flag=True, help="Attach no bill of materials and no provenance.")
+@json_output
+def command(
+    directory: Path,
+    push: str | None,
+    output: Path | None,
+    platform: str,
+    base: str | None,
+    tag: str | None,
+    locked: bool,
+    builder: str,
+    network: str,
+    verify: bool,
+    no_attestations: bool,
+    as_json: bool,
+) -> int:
+    """Make the image of a Truss, without Docker.
+
+    Wheels are resolved for the platform, laid into layers with the Truss and the server, and put on a base.
+    What was made from is written to truss.lock in the Truss.
+    """
+    from truss.build import LayerCache, Options, build, found_lock, read_lock, write_lock
+    from truss.build.containers import build_with_engine, image_name
+    from truss.build.dockerfile import needs_engine
+    from truss.config import read_config
+    from truss.environments.kept import cache_dir
+    from truss.model import Secrets
+    from truss.oci import Platform, Reference
+
+    if push is None and output is None:
+        raise click.UsageError("say where the image goes: --push REF or --output PATH")
+    destination = None if push is None else Reference.parse(push)
+    config = read_config(directory)
+    cache = LayerCache(cache_dir() / "images")
+    platforms = tuple(Platform.parse(text.strip()) for text in platform.split(","))
+    engine = _engine(builder, needs_engine(config))
+    if engine is not None:
+        if locked or len(platforms) > 1:
+            raise click.UsageError("with an engine there is no --locked, and one platform at a time")
+        name = str(destination) if destination else tag or f"{image_name(config, directory)}:latest"
+        build_with_engine(
+            directory,
+            config,
+            engine,
+            name,
+            cache,
+            platforms[0],
+            base=base,
+            network=network,
+            secrets=Secrets(config.secrets),
+            say=note,
+        )
+        _deliver(engine, name, destination is not None, output, as_json=as_json)
+        return 0
+    options = Options(
+        platforms=platforms,
+        base=base,
+        lock=read_lock(directory) if locked else None,
+        verify=verify,
+        secrets=Secrets(config.secrets),
+        attested=not no_attestations and not _only_an_archive(push, output),
+    )
+    built = build(directory, config, options, cache, say=note)
+    if not locked:
+        write_lock(directory, built.lock.beside(found_lock(directory)))
+    pushed = None if destination is None else _push(built, destination, cache)
+    if output is not None:
+        _write(built, output, tag or f"{image_name(config, directory)}:latest")
+    _report(built, options, pushed, output, as_json=as_json)
+    return 0
+
+
+def _only_an_archive(push: str | None, output: Path | None) -> bool:
+    """Whether the image goes nowhere but to an archive for an engine, which has no place for more."""
+    return push is None and output is not None and output.suffix == ".tar"
+
+
+def _engine(builder: str, needed: list[str]) -> Engine | None:
+    """The engine that builds; None when none is wanted."""
+    from truss.build.engine import find_engine
+
+    if builder == "none" or (builder == "auto" and not needed):
+        return None
+    if needed:
+        note(f"an engine builds this image, since the config has {' and '.join(needed)}")
+    return find_engine(None if builder == "auto" else builder)
+
+
+def _deliver(engine: Engine, name: str, pushes: bool, output: Path | None, *, as_json: bool) -> None:
+    """Bring an image of the engine to where it is wanted, and say so."""
+    digest = engine.push(name) if pushes else None
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        engine.save(name, output)
+    if as_json:
+        reference = f"{name}@{digest}" if digest else None
+        json_result(
+            {"reference": reference, "digest": digest, "output": output and str(output), "name": name}
+        )
+    else:
+        result(f"{name}@{digest}" if digest else f"{output} {name}")
+
+
+def _push(built: Built, destination: Reference, cache: LayerCache) -> Pushed:
+    from truss.build.pushes import push
+
+    note(f"Pushing to {destination}")
+    return push(built.image, destination, cache, built.attached)
+
+
+def _write(built: Built, output: Path, name: str) -> None:
+    from truss.oci import Image, Reference, write_layout
+    from truss.oci.docker_archive import write_docker_archive
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix != ".tar":
+        write_layout(output, built.image, attached=built.attached)
+        return
+    if not isinstance(built.image, Image):
+        raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
+    write_docker_archive(output, built.image, Reference.parse(name))
+
+
+def _report(
+    built: Built, options: Options, pushed: Pushed | None, output: Path | None, *, as_json: bool
+) -> None:
+    digest = str(built.image.digest)
+    if not as_json:
+        result(str(pushed.reference) if pushed else f"{output} {digest}")
+        if pushed:
+            note(f"{pushed.bytes_uploaded} bytes uploaded")
+        return
+    layers = [
+        {
+            "platform": str(image.platform),
+            "digest": str(blob.digest),
+            "bytes": blob.size,
+            "created_by": step.created_by,
+        }
+        for image in built.images
+        for blob, step in zip(image.layers, image.config.history, strict=False)
+    ]
+    attached = [
+        {
+            "subject": str(artifact.subject.digest),
+            "digest": str(artifact.digest),
+            "type": artifact.descriptor.artifact_type,
+        }
+        for artifact in built.attached
+    ]
+    json_result(
+        {
+            "reference": str(pushed.reference) if pushed else None,
+            "digest": digest,
+            "output": None if output is None else str(output),
+            "platforms": [str(one) for one in options.platforms],
+            "bytes_uploaded": pushed.bytes_uploaded if pushed else 0,
+            "layers": layers,
+            "attached": attached,
+        }
+    )

@@ -1,0 +1,35 @@
+"""`truss build-context`: a Dockerfile with everything that it copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from truss.cli.arguments import FOLDER
+from truss.cli.output import note, result
+
+
+@click.command("build-context")
+@click.argument("directory", metavar="DIR", type=FOLDER)
+@click.argument("target", metavar="TARGET", type=FOLDER)
+@click.option("--platform", default="linux/amd64", show_default=True, help="For which platform the image is.")
+@click.option("--base", metavar="REF", help="The image to build on, in place of the config's.")
+def command(directory: Path, target: Path, platform: str, base: str | None) -> int:
+    """Write a Dockerfile with everything it copies.
+
+    TARGET is a new folder; `docker build TARGET` makes the image.
+    """
+    from truss.build import LayerCache
+    from truss.build.context import write_context
+    from truss.config import read_config
+    from truss.environments.kept import cache_dir
+    from truss.model import Secrets
+    from truss.oci import Platform
+
+    config = read_config(directory)
+    cache = LayerCache(cache_dir() / "images")
+    secrets = Secrets(config.secrets)
+    write_context(directory, config, target, cache, Platform.parse(platform), base, secrets, say=note)
+    result(str(target / "Dockerfile"))
+    return 0

@@ -1,0 +1,185 @@
+"""An account in a region: calls of its services, and their failures as errors of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from truss.errors import (
+    DeployError,
+    MissingExtraError,
+    PlatformAuthError,
+    PlatformRefusalError,
+    PlatformUnreachableError,
+    QuotaError,
+)
+
+MARK = "truss:deployment"
+"""The tag that everything carries which was made for a deployment; its value is the deployment's name."""
+
+_AUTH = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    }
+)
+_QUOTA = ("LimitExceeded", "QuotaExceeded", "TooMany", "ServiceQuota")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account in a region, with the credentials that boto3 finds.
+
+    Attributes:
+        region: The region; empty: the one that the user's profile has.
+        profile: The profile of the user's configuration; empty: the usual one.
+    """
+
+    region: str = ""
+    profile: str = ""
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def _session(self) -> Any:
+        try:
+            import boto3
+            import botocore.exceptions
+        except ImportError:
+            raise MissingExtraError("boto3", "aws", "deploying to AWS") from None
+        try:
+            return boto3.Session(region_name=self.region or None, profile_name=self.profile or None)
+        except botocore.exceptions.ProfileNotFound as error:
+            raise PlatformAuthError(str(error), hint="name a profile of ~/.aws/config: --profile") from None
+
+    def client(self, service: str) -> Any:
+        """The client of a service."""
+        if service not in self._clients:
+            session = self._session
+            import botocore.exceptions
+
+            try:
+                self._clients[service] = session.client(service)
+            except botocore.exceptions.NoRegionError:
+                raise DeployError(
+                    "no region is named", where="--region", hint="say --region eu-west-1, or set AWS_REGION"
+                ) from None
+        return self._clients[service]
+
+    def call(self, service: str, operation: str, /, **arguments: Any) -> Any:
+        """What an operation of a service gives, `describe_services` for example.
+
+        Raises:
+            PlatformAuthError: there are no credentials, or they may not do this.
+            PlatformUnreachableError: there is no answer.
+            QuotaError: a limit of the account is reached.
+            PlatformRefusalError: it is refused otherwise.
+        """
+        client = self.client(service)
+        with _told(f"{service}:{operation}"):
+            return getattr(client, operation)(**arguments)
+
+    def listed(self, service: str, operation: str, key: str, /, **arguments: Any) -> Iterator[Any]:
+        """The items of a list, of all its pages; the errors of `call`."""
+        client = self.client(service)
+        with _told(f"{service}:{operation}"):
+            if not client.can_paginate(operation):
+                yield from getattr(client, operation)(**arguments)[key]
+                return
+            for page in client.get_paginator(operation).paginate(**arguments):
+                yield from page[key]
+
+    def get(self, service: str, operation: str, key: str, /, *absent: str, **arguments: Any) -> Any | None:
+        """A part of an answer; None where a reason says that what is asked for is absent."""
+        answer = self.found(service, operation, *absent, **arguments)
+        return None if answer is None else answer[key]
+
+    def found(self, service: str, operation: str, /, *absent: str, **arguments: Any) -> Any | None:
+        """An answer; None where a reason says that what is asked for is absent."""
+        try:
+            return self.call(service, operation, **arguments)
+        except PlatformRefusalError as error:
+            if error.code in absent:
+                return None
+            raise
+
+    def first(self, service: str, operation: str, key: str, /, *absent: str, **arguments: Any) -> Any | None:
+        """The first item of an answer's list; None where there is none."""
+        items = self.get(service, operation, key, *absent, **arguments)
+        return items[0] if items else None
+
+    def gone(self, service: str, operation: str, /, *absent: str, **arguments: Any) -> None:
+        """Remove something; nothing happens where a reason says that it is absent."""
+        try:
+            self.call(service, operation, **arguments)
+        except PlatformRefusalError as error:
+            if error.code not in absent:
+                raise
+
+    @cached_property
+    def number(self) -> str:
+        """The account's number."""
+        return str(self.call("sts", "get_caller_identity")["Account"])
+
+    @property
+    def region_name(self) -> str:
+        """The region that is used."""
+        return str(self.client("sts").meta.region_name)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    import botocore.exceptions as failures
+
+    try:
+        yield
+    except failures.ClientError as error:
+        raise _refusal(error.response["Error"], what) from error
+    except (
+        failures.NoCredentialsError,
+        failures.PartialCredentialsError,
+        failures.TokenRetrievalError,
+    ) as error:
+        raise PlatformAuthError(
+            f"AWS wants credentials: {error}", hint="log in with `aws sso login` or `aws configure`"
+        ) from error
+    except (failures.HTTPClientError, failures.ConnectionError) as error:
+        raise PlatformUnreachableError(
+            f"AWS gives no answer: {error}", hint="check the region's name (--region) and the network"
+        ) from error
+    except failures.BotoCoreError as error:
+        raise PlatformRefusalError(f"{what}: {error}", code=type(error).__name__) from error
+
+
+def _refusal(said: Mapping[str, str], what: str) -> DeployError:
+    code, message = said.get("Code", ""), said.get("Message", "")
+    text = f"AWS refuses {what}: {message or code}"
+    if code in _AUTH:
+        return PlatformAuthError(text, hint="the guide lists the rights that deploying needs")
+    if any(mark in code for mark in _QUOTA):
+        return QuotaError(text, hint="ask for a higher limit (Service Quotas), or remove what is not needed")
+    return PlatformRefusalError(text, code=code)
+
+
+def tags(deployment: str) -> list[dict[str, str]]:
+    """The mark of a deployment, as most services take tags."""
+    return [{"Key": MARK, "Value": deployment}]
+
+
+def marked(tags: Any) -> str:
+    """The deployment that tags of a service name, in whichever form it has them; empty: none."""
+    if isinstance(tags, Mapping):
+        return str(tags.get(MARK, ""))
+    pairs = ((one.get("Key", one.get("key")), one.get("Value", one.get("value"))) for one in tags or ())
+    return next((str(value) for key, value in pairs if key == MARK), "")

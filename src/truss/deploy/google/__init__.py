@@ -1,0 +1,1 @@
+"""Google Cloud: Cloud Run, and Vertex AI."""

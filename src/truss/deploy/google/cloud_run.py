@@ -1,0 +1,432 @@
+"""Cloud Run: copies that come and go with the requests, down to none.
+
+https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from truss.deploy import endpoint
+from truss.deploy.changes import restricted
+from truss.deploy.google import identity, log_lines, secrets
+from truss.deploy.google.account import Account, last, marked, marks
+from truss.deploy.kinds import Kinds
+from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
+from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
+from truss.deploy.sizes import GIB, MIB, Size, enough
+from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
+from truss.errors import PlanError
+
+_API, _SERVICES = "run", "projects.locations.services"
+_LONGEST = 3600
+
+# https://cloud.google.com/run/docs/configuring/services/cpu and .../memory-limits
+SIZES = (
+    Size("1 CPU", 1, 4 * GIB),
+    Size("2 CPU", 2, 8 * GIB),
+    Size("4 CPU", 4, 16 * GIB),
+    Size("6 CPU", 6, 24 * GIB),
+    Size("8 CPU", 8, 32 * GIB),
+    # https://cloud.google.com/run/docs/configuring/services/gpu
+    Size("4 CPU with an L4", 4, 16 * GIB, "L4", 1),
+    Size("8 CPU with an L4", 8, 32 * GIB, "L4", 1),
+)
+_LEAST_MEMORY = 512 * MIB
+_LEAST_MEMORY_WITH_GPU = 16 * GIB
+
+# https://cloud.google.com/run/pricing, us-central1: dollars a second of a copy that waits; of a GPU.
+_CPU_SECOND, _GIB_SECOND, _L4_SECOND = 0.0000025, 0.0000025, 0.0001867
+_AS_OF = "2025-11"
+
+
+class CloudRunOptions(Options, frozen=True, kw_only=True):
+    """What a deployment to Cloud Run can be told."""
+
+    repository: Annotated[
+        str,
+        option(
+            "Where its image is pushed: Artifact Registry, e.g. europe-docker.pkg.dev/PROJECT/models/iris."
+        ),
+    ] = ""
+    project: Annotated[str, option("The project; by default the one of the credentials.")] = ""
+    region: Annotated[str, option("The region.")] = "us-central1"
+    public: Annotated[bool, option("Whether anybody may ask it, or only who has the role of an invoker.")] = (
+        False
+    )
+    internal: Annotated[bool, option("Whether it is reached from its project's networks only.")] = False
+    min_copies: Annotated[int, option("How many copies there are at least; 0: none without requests.")] = 0
+    max_copies: Annotated[int, option("How many copies there are at most.")] = 10
+    concurrency: Annotated[int, option("Requests at a time at a copy.")] = 80
+    timeout: Annotated[int, option("Seconds that an answer may take.")] = 300
+
+
+class CloudRunTarget:
+    """See the module."""
+
+    name = "cloud-run"
+    summary = "Google Cloud Run, down to no copies"
+    options = CloudRunOptions
+    features = frozenset(
+        {
+            Feature.GPU,
+            Feature.AUTOSCALING,
+            Feature.SCALE_TO_ZERO,
+            Feature.ROLLBACK,
+            Feature.LOGS,
+            Feature.SECRETS,
+            Feature.STREAMING,
+            Feature.APPLIES,
+        }
+    )
+
+    def repository(self, options: CloudRunOptions) -> str | None:
+        """What the user says."""
+        return options.repository
+
+    def plan(self, release: Release, options: CloudRunOptions) -> Plan:
+        """The resources."""
+        size, note = enough(release, SIZES, "Cloud Run")
+        if not 1 <= options.timeout <= _LONGEST:
+            raise PlanError(
+                f"an answer of Cloud Run may take {_LONGEST} s, not {options.timeout} s",
+                where="deploy.cloud-run.timeout",
+                hint="deploy to kubernetes, which has no such limit",
+            )
+        least = _LEAST_MEMORY if not size.gpu else _LEAST_MEMORY_WITH_GPU
+        memory = max(release.memory, least)
+        template = _template(release, options, size, memory)
+        resources = (
+            identity.service_account(release.name),
+            *(secrets.secret(release.name, one, identity.email_of(release.name)) for one in release.secrets),
+            Resource(
+                Service.kind,
+                release.name,
+                {
+                    "deployment": release.name,
+                    "ingress": _ingress(options),
+                    "template": template,
+                    "traffic": _LATEST,
+                },
+                "run.projects.locations.services.create",
+            ),
+            Resource(
+                Invokers.kind,
+                release.name,
+                {"deployment": release.name, "public": options.public},
+                "run.projects.locations.services.setIamPolicy",
+            ),
+        )
+        files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
+        notes = tuple(text for text in (note, *_notes(release, options, memory)) if text)
+        return Plan(self.name, release.name, resources, files, notes, _price(options, size, memory))
+
+    def connect(self, options: CloudRunOptions) -> CloudRunPlatform:
+        """The project of the credentials that Google's client finds."""
+        return CloudRunPlatform(Account(options.project, options.region))
+
+
+def _price(options: CloudRunOptions, size: Size, memory: int) -> Price | None:
+    copies = options.min_copies
+    if not copies:
+        return Price(0.0, "no copies; requests cost by the second that they take", _AS_OF)
+    second = size.cpu * _CPU_SECOND + memory / GIB * _GIB_SECOND + size.gpus * _L4_SECOND
+    return Price(copies * second * 730 * 3600, f"{copies} x {size.name} that wait for requests", _AS_OF)
+
+
+def _ingress(options: CloudRunOptions) -> str:
+    return "INGRESS_TRAFFIC_INTERNAL_ONLY" if options.internal else "INGRESS_TRAFFIC_ALL"
+
+
+_LATEST = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}]
+
+
+def _template(release: Release, options: CloudRunOptions, size: Size, memory: int) -> dict[str, Any]:
+    container = {
+        "image": release.image,
+        "ports": [{"name": "http1", "containerPort": PORT}],
+        "env": [
+            *({"name": name, "value": value} for name, value in sorted(release.environment.items())),
+            *(_secret_variable(release.name, *one) for one in release.secret_variables.items()),
+        ],
+        "resources": {
+            "limits": {
+                "cpu": f"{size.cpu:g}",
+                "memory": f"{-(-memory // MIB)}Mi",
+                **({"nvidia.com/gpu": "1"} if size.gpu else {}),
+            },
+            # GPUs are only there for copies that keep their cores between requests.
+            "cpuIdle": not size.gpu,
+            "startupCpuBoost": True,
+        },
+        # The server listens once the model is loaded, so this probe waits for that: half an hour at most.
+        "startupProbe": {
+            "httpGet": {"path": READY, "port": PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 180,
+        },
+        "livenessProbe": {"httpGet": {"path": LIVE, "port": PORT}, "periodSeconds": 30, "timeoutSeconds": 5},
+    }
+    gpu = (
+        {"nodeSelector": {"accelerator": "nvidia-l4"}, "gpuZonalRedundancyDisabled": True} if size.gpu else {}
+    )
+    return {
+        "labels": marks(release.name),
+        "serviceAccount": identity.email_of(release.name),
+        "scaling": {"minInstanceCount": options.min_copies, "maxInstanceCount": options.max_copies},
+        "maxInstanceRequestConcurrency": options.concurrency,
+        "timeout": f"{options.timeout}s",
+        "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
+        "containers": [container],
+        **gpu,
+    }
+
+
+def _secret_variable(deployment: str, variable: str, name: str) -> dict[str, Any]:
+    full = secrets.secret_name(deployment, name)
+    reference = {"secret": full, "version": Output(f"{secrets.Secret.kind}/{full}", "version")}
+    return {"name": variable, "valueSource": {"secretKeyRef": reference}}
+
+
+def _notes(release: Release, options: CloudRunOptions, memory: int) -> Iterator[str]:
+    yield "a request and an answer may have 32 MiB over HTTP/1, and it has 10 s to stop"
+    if memory > release.memory:
+        yield f"Cloud Run's least memory for this is {memory >> 20} MiB"
+    if not options.public:
+        yield "only who has roles/run.invoker may ask it; --public lets everybody"
+    if release.accelerator is not None:
+        yield "GPUs want a quota of the region for L4 without zonal redundancy"
+
+
+class Service:
+    """A service, which has an address and revisions."""
+
+    kind = "run:service"
+
+    def find(self, account: Account, resource: Resource) -> Found | None:
+        """The one of this name."""
+        told = account.found(_API, _SERVICES, name=full_name(account, resource.name))
+        return None if told is None else self._found(told, resource.body)
+
+    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        """Make it; returns once a copy of it was ready, or could not be."""
+        told = account.done(
+            _API,
+            _SERVICES,
+            "create",
+            parent=account.place,
+            serviceId=resource.name,
+            body=_api_body(resource.body),
+        )
+        return {"uri": told.get("uri", "")}
+
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
+        """Make another revision of it, which gets all requests once a copy is ready."""
+        name = full_name(account, resource.name)
+        told = account.done(_API, _SERVICES, "patch", name=name, body=_api_body(resource.body))
+        return {"uri": told.get("uri", "")}
+
+    def delete(self, account: Account, found: Found) -> None:
+        """Remove it with its revisions."""
+        account.gone(_API, _SERVICES, long=True, name=full_name(account, found.name))
+
+    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
+        """The one of the deployment's name, if it has its mark."""
+        told = account.found(_API, _SERVICES, name=full_name(account, deployment))
+        return [self._found(told, None)] if told is not None and marked(told) == deployment else []
+
+    def _found(self, told: Mapping[str, Any], like: Mapping[str, Any] | None) -> Found:
+        deployment = marked(told)
+        body = {
+            "deployment": deployment,
+            "ingress": told.get("ingress", ""),
+            "template": told["template"] if like is None else _shown(told["template"], like["template"]),
+            "traffic": told.get("traffic", _LATEST),
+        }
+        return Found(self.kind, last(told["name"]), body, deployment, {"uri": told.get("uri", "")})
+
+
+def _shown(template: Any, like: Mapping[str, Any]) -> Any:
+    """A template without what Google filled in; the environment whole, since its names are the user's."""
+    found = restricted(template, like)
+    container = {**found["containers"][0], "env": template["containers"][0].get("env", [])}
+    return {**found, "containers": [container]}
+
+
+class Invokers:
+    """Who may ask a service: https://cloud.google.com/run/docs/authenticating/public."""
+
+    kind = "run:invokers"
+
+    def find(self, account: Account, resource: Resource) -> Found | None:
+        """Whether everybody may; nothing before the service is there."""
+        return self._of(account, resource.name)
+
+    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        """Say who may."""
+        return self._set(account, resource)
+
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
+        """Say who may."""
+        return self._set(account, resource)
+
+    def delete(self, account: Account, found: Found) -> None:
+        """Nothing: it goes with the service."""
+
+    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
+        """That of the deployment's service."""
+        found = self._of(account, deployment)
+        return [found] if found is not None and found.deployment == deployment else []
+
+    def _set(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        name = full_name(account, resource.name)
+        policy = account.call(_API, _SERVICES, "getIamPolicy", resource=name)
+        others = [one for one in policy.get("bindings", ()) if "allUsers" not in one["members"]]
+        # An empty binding would be dropped; this one tells that the question was settled.
+        members = ["allUsers"] if resource.body["public"] else [_nobody(account, resource.name)]
+        bindings = [*others, {"role": "roles/run.invoker", "members": members}]
+        body = {"policy": {"bindings": bindings, "etag": policy.get("etag", "")}}
+        account.call(_API, _SERVICES, "setIamPolicy", resource=name, body=body)
+        return {}
+
+    def _of(self, account: Account, name: str) -> Found | None:
+        service = account.found(_API, _SERVICES, name=full_name(account, name))
+        if service is None:
+            return None
+        policy = account.call(_API, _SERVICES, "getIamPolicy", resource=full_name(account, name))
+        members = [
+            member
+            for one in policy.get("bindings", ())
+            if one["role"] == "roles/run.invoker"
+            for member in one["members"]
+        ]
+        if not members:
+            return None
+        deployment = marked(service)
+        return Found(self.kind, name, {"deployment": deployment, "public": "allUsers" in members}, deployment)
+
+
+def _nobody(account: Account, deployment: str) -> str:
+    """The deployment's own account: it may ask itself, which gives nobody anything."""
+    name = identity.account_name(deployment)
+    return f"serviceAccount:{name}@{account.project_name}.iam.gserviceaccount.com"
+
+
+def full_name(account: Account, deployment: str) -> str:
+    """The full name of a deployment's service."""
+    return f"{account.place}/services/{deployment}"
+
+
+def _api_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "labels": marks(body["deployment"]),
+        "ingress": body["ingress"],
+        "template": body["template"],
+        "traffic": body["traffic"],
+    }
+
+
+_KINDS = (identity.ServiceAccount(), secrets.Secret(), Service(), Invokers())
+
+
+class CloudRunPlatform(Kinds[Account]):
+    """Cloud Run in a project.
+
+    Args:
+        account: The project and region.
+    """
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account, _KINDS)
+
+    def deployments(self) -> Sequence[Status]:
+        """Services with our mark."""
+        found = self.account.listed(_API, _SERVICES, "services", parent=self.account.place)
+        return [self._status(one) for one in found if marked(one)]
+
+    def status(self, deployment: str) -> Status | None:
+        """What Google says of the service."""
+        told = self._ours(deployment)
+        return None if told is None else self._status(told)
+
+    def logs(self, deployment: str, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
+        """What its copies have written."""
+        wanted = (
+            f'resource.type="cloud_run_revision" AND resource.labels.service_name="{deployment}" '
+            f'AND resource.labels.location="{self.account.region}"'
+        )
+        yield from log_lines.lines_of(self.account, wanted, follow=follow, lines=lines)
+
+    def revisions(self, deployment: str) -> Sequence[Revision]:
+        """The service's revisions."""
+        service = self._ours(deployment)
+        if service is None:
+            return []
+        current = _serving(service)
+        listed = self.account.listed(
+            _API, f"{_SERVICES}.revisions", "revisions", parent=full_name(self.account, deployment)
+        )
+        found = sorted(listed, key=lambda one: one["createTime"])
+        return [
+            Revision(last(one["name"]), one["containers"][0]["image"], last(one["name"]) == current)
+            for one in found
+        ]
+
+    def roll_back(self, deployment: str, revision: Revision) -> None:
+        """Send all requests to a revision."""
+        target = {"type": _TO_REVISION, "revision": revision.id, "percent": 100}
+        name = full_name(self.account, deployment)
+        body = {"traffic": [target]}
+        self.account.done(_API, _SERVICES, "patch", name=name, updateMask="traffic", body=body)
+
+    def ask(self, deployment: str, body: bytes) -> bytes:
+        """With a token that says who asks."""
+        service = self._ours(deployment) or {}
+        where = str(service.get("uri", ""))
+        return endpoint.ask(f"{where}{PREDICT}", body, self.account.identity(where))
+
+    def _ours(self, deployment: str) -> Any | None:
+        told = self.account.found(_API, _SERVICES, name=full_name(self.account, deployment))
+        return told if told is not None and marked(told) == deployment else None
+
+    def _status(self, told: Mapping[str, Any]) -> Status:
+        name = last(told["name"])
+        serving = _serving(told)
+        revision = self.account.found(
+            _API, f"{_SERVICES}.revisions", name=f"{told['name']}/revisions/{serving}"
+        )
+        template = revision if revision is not None else told["template"]
+        condition = told.get("terminalCondition", {})
+        state = _state(told, condition)
+        return Status(
+            name,
+            CloudRunTarget.name,
+            state,
+            told.get("uri", ""),
+            template["containers"][0]["image"],
+            ready=template.get("scaling", {}).get("minInstanceCount", 0) if state == "healthy" else 0,
+            wanted=template.get("scaling", {}).get("minInstanceCount", 0),
+            detail=tuple(filter(None, (condition.get("message", ""),))) if state != "healthy" else (),
+        )
+
+
+_TO_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+
+
+def _serving(service: Mapping[str, Any]) -> str:
+    """The revision that gets the requests."""
+    for one in service.get("traffic", ()):
+        if one.get("type") == _TO_REVISION and one.get("percent"):
+            return last(one["revision"])
+    return last(service.get("latestReadyRevision", ""))
+
+
+def _state(told: Mapping[str, Any], condition: Mapping[str, Any]) -> State:
+    if told.get("reconciling"):
+        return "starting"
+    return _STATES.get(condition.get("state", ""), "starting")
+
+
+_STATES: Mapping[str, State] = {"CONDITION_SUCCEEDED": "healthy", "CONDITION_FAILED": "failed"}

@@ -1,0 +1,450 @@
+"""Vertex AI: a model of the project's registry, deployed to an endpoint.
+
+https://cloud.google.com/vertex-ai/docs/reference/rest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from truss.deploy.changes import restricted
+from truss.deploy.google import identity, log_lines
+from truss.deploy.google.account import Account, marked, marks
+from truss.deploy.kinds import Kinds
+from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
+from truss.deploy.release import PORT, Release
+from truss.deploy.sizes import GIB, Size, enough
+from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
+
+_API = "aiplatform"
+_MODELS, _ENDPOINTS = "projects.locations.models", "projects.locations.endpoints"
+_PREFIX = "truss-"
+_PREDICT, _HEALTH = "/predict", "/readyz"
+_AS_OF = "2025-11"
+
+# https://cloud.google.com/vertex-ai/pricing#prediction-prices, us-central1: dollars an hour
+SIZES = (
+    Size("n1-standard-2", 2, int(7.5 * GIB), hourly=0.1095),
+    Size("n1-standard-4", 4, 15 * GIB, hourly=0.2190),
+    Size("n1-standard-8", 8, 30 * GIB, hourly=0.4379),
+    Size("n1-standard-16", 16, 60 * GIB, hourly=0.8758),
+    Size("n1-standard-32", 32, 120 * GIB, hourly=1.7517),
+    Size("n1-highmem-32", 32, 208 * GIB),
+    Size("n1-standard-4 with a T4", 4, 15 * GIB, "T4", 1, 0.6215),
+    Size("n1-standard-16 with 4 T4", 16, 60 * GIB, "T4", 4),
+    Size("g2-standard-4", 4, 16 * GIB, "L4", 1, 0.8129),
+    Size("g2-standard-12", 12, 48 * GIB, "L4", 1),
+    Size("g2-standard-24", 24, 96 * GIB, "L4", 2),
+    Size("g2-standard-48", 48, 192 * GIB, "L4", 4),
+    Size("g2-standard-96", 96, 384 * GIB, "L4", 8),
+    Size("a2-highgpu-1g", 12, 85 * GIB, "A100", 1),
+    Size("a2-highgpu-2g", 24, 170 * GIB, "A100", 2),
+    Size("a2-highgpu-4g", 48, 340 * GIB, "A100", 4),
+    Size("a2-highgpu-8g", 96, 680 * GIB, "A100", 8),
+    Size("a3-highgpu-8g", 208, 1872 * GIB, "H100", 8),
+)
+_ACCELERATORS = {
+    "T4": "NVIDIA_TESLA_T4",
+    "L4": "NVIDIA_L4",
+    "A100": "NVIDIA_TESLA_A100",
+    "H100": "NVIDIA_H100_80GB",
+}
+
+
+class VertexOptions(Options, frozen=True, kw_only=True):
+    """What a deployment to Vertex AI can be told."""
+
+    repository: Annotated[
+        str,
+        option(
+            "Where its image is pushed: Artifact Registry, e.g. europe-docker.pkg.dev/PROJECT/models/iris."
+        ),
+    ] = ""
+    project: Annotated[str, option("The project; by default the one of the credentials.")] = ""
+    region: Annotated[str, option("The region.")] = "us-central1"
+    min_copies: Annotated[int, option("How many copies there are at least.")] = 1
+    max_copies: Annotated[int, option("How many copies there are at most.")] = 1
+    dedicated: Annotated[
+        bool, option("Whether it has an address of its own, for requests over 1.5 MB and answers over 60 s.")
+    ] = True
+
+
+class VertexTarget:
+    """See the module."""
+
+    name = "vertex"
+    summary = "Google Vertex AI endpoints"
+    options = VertexOptions
+    features = frozenset(
+        {Feature.GPU, Feature.AUTOSCALING, Feature.ROLLBACK, Feature.LOGS, Feature.STREAMING, Feature.APPLIES}
+    )
+
+    def repository(self, options: VertexOptions) -> str | None:
+        """What the user says."""
+        return options.repository
+
+    def plan(self, release: Release, options: VertexOptions) -> Plan:
+        """The resources."""
+        size, note = enough(release, SIZES, "Vertex AI")
+        resources = tuple(_resources(release, options, size))
+        files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
+        price = None
+        if size.hourly:
+            what = f"{options.min_copies} x {size.name} in us-central1"
+            price = Price(options.min_copies * size.hourly * 730, what, _AS_OF)
+        notes = tuple(text for text in (note, *_notes(release, options)) if text)
+        return Plan(self.name, release.name, resources, files, notes, price)
+
+    def connect(self, options: VertexOptions) -> VertexPlatform:
+        """The project of the credentials that Google's client finds."""
+        return VertexPlatform(Account(options.project, options.region))
+
+
+def _resources(release: Release, options: VertexOptions, size: Size) -> Iterator[Resource]:
+    name = release.name
+    yield identity.service_account(name)
+    variables = [{"name": key, "value": value} for key, value in sorted(release.environment.items())]
+    secrets = [{"name": key, "value": SecretValue(one)} for key, one in release.secret_variables.items()]
+    # https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+    container = {
+        "imageUri": release.image,
+        "env": [*variables, *secrets],
+        "ports": [{"containerPort": PORT}],
+        "predictRoute": _PREDICT,
+        "healthRoute": _HEALTH,
+        "deploymentTimeout": "1800s",
+    }
+    yield Resource(
+        Model.kind,
+        f"{_PREFIX}{name}",
+        {"deployment": name, "container": container},
+        "aiplatform.projects.locations.models.upload",
+    )
+    yield Resource(
+        Endpoint.kind,
+        f"{_PREFIX}{name}",
+        {"deployment": name, "dedicated": options.dedicated},
+        "aiplatform.projects.locations.endpoints.create",
+    )
+    body = {
+        "deployment": name,
+        "model": Output(f"{Model.kind}/{_PREFIX}{name}", "version"),
+        "account": identity.email_of(name),
+        "machine": _machine(size),
+        "least": options.min_copies,
+        "most": max(options.min_copies, options.max_copies),
+    }
+    yield Resource(
+        Deployed.kind, f"{_PREFIX}{name}", body, "aiplatform.projects.locations.endpoints.deployModel"
+    )
+
+
+def _machine(size: Size) -> dict[str, Any]:
+    machine: dict[str, Any] = {"machineType": size.name.partition(" ")[0]}
+    if size.gpu:
+        machine |= {"acceleratorType": _ACCELERATORS[size.gpu], "acceleratorCount": size.gpus}
+    return machine
+
+
+def _notes(release: Release, options: VertexOptions) -> Iterator[str]:
+    if not options.dedicated:
+        yield "a request may have 1.5 MB and an answer may take 60 s; --dedicated lifts that to 10 MB and 1 h"
+    yield 'it is asked with :rawPredict, or with :predict in the form of {"instances": [...]}'
+    if release.secrets:
+        names = ", ".join(release.secrets)
+        yield (
+            f"Vertex AI has no secrets of its own: the value of {names} becomes a variable of the model, "
+            "which everyone sees who may describe it"
+        )
+
+
+class Model:
+    """A model of the registry; each change makes a version, and those before it stay to go back to."""
+
+    kind = "aiplatform:model"
+
+    def find(self, account: Account, resource: Resource) -> Found | None:
+        """The newest version."""
+        return self._named(account, resource.name, resource.body["container"])
+
+    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        """Upload the first version."""
+        return self._upload(account, resource, {"modelId": resource.name})
+
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
+        """Upload another version."""
+        return self._upload(account, resource, {"parentModel": model_name(account, resource.name)})
+
+    def delete(self, account: Account, found: Found) -> None:
+        """Remove it with all versions."""
+        account.gone(_API, _MODELS, long=True, name=model_name(account, found.name))
+
+    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
+        """The one of the deployment's name, if it has its mark."""
+        found = self._named(account, f"{_PREFIX}{deployment}", None)
+        return [found] if found is not None and found.deployment == deployment else []
+
+    def _upload(self, account: Account, resource: Resource, where: Mapping[str, str]) -> Mapping[str, Any]:
+        deployment = resource.body["deployment"]
+        model = {
+            "displayName": resource.name,
+            "labels": marks(deployment),
+            "versionAliases": ["default"],
+            "containerSpec": resource.body["container"],
+        }
+        told = account.done(_API, _MODELS, "upload", parent=account.place, body={**where, "model": model})
+        return {"version": str(told["modelVersionId"])}
+
+    def _named(self, account: Account, name: str, like: Any) -> Found | None:
+        told = account.found(_API, _MODELS, name=model_name(account, name))
+        if told is None:
+            return None
+        found = told["containerSpec"] if like is None else restricted(told["containerSpec"], like)
+        deployment = marked(told)
+        body = {"deployment": deployment, "container": {**found, "env": told["containerSpec"].get("env", [])}}
+        outputs = {"version": str(told["versionId"])}
+        return Found(self.kind, name, body, deployment, outputs, frozenset({"version"}))
+
+
+class Endpoint:
+    """What is asked for predictions."""
+
+    kind = "aiplatform:endpoint"
+
+    def find(self, account: Account, resource: Resource) -> Found | None:
+        """The one of this name."""
+        return self._named(account, resource.name)
+
+    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        """Make it."""
+        body = {
+            "displayName": resource.name,
+            "labels": marks(resource.body["deployment"]),
+            "dedicatedEndpointEnabled": resource.body["dedicated"],
+        }
+        account.done(_API, _ENDPOINTS, "create", parent=account.place, endpointId=resource.name, body=body)
+        return {}
+
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
+        """Give it an address of its own, or take that away."""
+        account.call(
+            _API,
+            _ENDPOINTS,
+            "patch",
+            name=endpoint_name(account, resource.name),
+            updateMask="dedicatedEndpointEnabled",
+            body={"dedicatedEndpointEnabled": resource.body["dedicated"]},
+        )
+        return found.outputs
+
+    def delete(self, account: Account, found: Found) -> None:
+        """Remove it."""
+        account.gone(_API, _ENDPOINTS, long=True, name=endpoint_name(account, found.name))
+
+    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
+        """The one of the deployment's name, if it has its mark."""
+        found = self._named(account, f"{_PREFIX}{deployment}")
+        return [found] if found is not None and found.deployment == deployment else []
+
+    def _named(self, account: Account, name: str) -> Found | None:
+        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
+        if told is None:
+            return None
+        deployment = marked(told)
+        dedicated = bool(told.get("dedicatedEndpointEnabled"))
+        return Found(self.kind, name, {"deployment": deployment, "dedicated": dedicated}, deployment)
+
+
+class Deployed:
+    """A version of the model on machines behind the endpoint; what was there before goes when it is ready."""
+
+    kind = "aiplatform:deployed-model"
+
+    def find(self, account: Account, resource: Resource) -> Found | None:
+        """What gets the endpoint's requests."""
+        return self._at(account, resource.name)
+
+    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
+        """Deploy it, with all requests; then take away what was there."""
+        deploy(account, resource.name, resource.body)
+        return {}
+
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
+        """Deploy it beside the present one, with all requests; then take that away."""
+        return self.create(account, resource)
+
+    def delete(self, account: Account, found: Found) -> None:
+        """Take away whatever is deployed."""
+        for one in _deployed(account, found.name):
+            _undeploy(account, found.name, one["id"])
+
+    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
+        """What is at the deployment's endpoint."""
+        found = self._at(account, f"{_PREFIX}{deployment}")
+        return [found] if found is not None and found.deployment == deployment else []
+
+    def _at(self, account: Account, name: str) -> Found | None:
+        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
+        current = None if told is None else _current(told)
+        if told is None or current is None:
+            return None
+        resources = current["dedicatedResources"]
+        deployment = marked(told)
+        body = {
+            "deployment": deployment,
+            "model": current["modelVersionId"],
+            "account": current.get("serviceAccount", ""),
+            "machine": resources["machineSpec"],
+            "least": resources["minReplicaCount"],
+            "most": resources.get("maxReplicaCount", resources["minReplicaCount"]),
+        }
+        return Found(self.kind, name, body, deployment)
+
+
+def deploy(account: Account, name: str, body: Mapping[str, Any]) -> None:
+    """Deploy a version of a model to an endpoint, with all requests; then take away what was there."""
+    before = [one["id"] for one in _deployed(account, name)]
+    deployed = {
+        "model": f"{model_name(account, name)}@{body['model']}",
+        "displayName": f"{name}-{body['model']}",
+        "serviceAccount": body["account"],
+        "dedicatedResources": {
+            "machineSpec": body["machine"],
+            "minReplicaCount": body["least"],
+            "maxReplicaCount": body["most"],
+        },
+    }
+    account.done(
+        _API,
+        _ENDPOINTS,
+        "deployModel",
+        endpoint=endpoint_name(account, name),
+        body={"deployedModel": deployed, "trafficSplit": {"0": 100}},  # "0" is the one that is deployed
+    )
+    for one in before:
+        _undeploy(account, name, one)
+
+
+def _undeploy(account: Account, name: str, identifier: str) -> None:
+    where = endpoint_name(account, name)
+    account.done(_API, _ENDPOINTS, "undeployModel", endpoint=where, body={"deployedModelId": identifier})
+
+
+def _deployed(account: Account, name: str) -> Sequence[Mapping[str, Any]]:
+    told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name)) or {}
+    found: Sequence[Mapping[str, Any]] = told.get("deployedModels", ())
+    return found
+
+
+def _current(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What gets all requests of an endpoint."""
+    split = endpoint.get("trafficSplit", {})
+    return next((one for one in endpoint.get("deployedModels", ()) if split.get(one["id"]) == 100), None)
+
+
+def model_name(account: Account, name: str) -> str:
+    """The full name of a model."""
+    return f"{account.place}/models/{name}"
+
+
+def endpoint_name(account: Account, name: str) -> str:
+    """The full name of an endpoint."""
+    return f"{account.place}/endpoints/{name}"
+
+
+_KINDS = (identity.ServiceAccount(), Model(), Endpoint(), Deployed())
+
+
+class VertexPlatform(Kinds[Account]):
+    """Vertex AI in a project.
+
+    Args:
+        account: The project and region.
+    """
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account, _KINDS)
+
+    def deployments(self) -> Sequence[Status]:
+        """Endpoints with our mark."""
+        found = self.account.listed(_API, _ENDPOINTS, "endpoints", parent=self.account.place)
+        return [self._status(one) for one in found if marked(one)]
+
+    def status(self, deployment: str) -> Status | None:
+        """What Google says of the endpoint."""
+        told = self._ours(deployment)
+        return None if told is None else self._status(told)
+
+    def logs(self, deployment: str, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
+        """What the copies have written."""
+        wanted = (
+            'resource.type="aiplatform.googleapis.com/Endpoint" AND '
+            f'resource.labels.endpoint_id="{_PREFIX}{deployment}"'
+        )
+        yield from log_lines.lines_of(self.account, wanted, follow=follow, lines=lines)
+
+    def revisions(self, deployment: str) -> Sequence[Revision]:
+        """The versions of its model."""
+        endpoint = self._ours(deployment)
+        if endpoint is None:
+            return []
+        current = _current(endpoint) or {}
+        listed = self.account.listed(
+            _API,
+            _MODELS,
+            "models",
+            "listVersions",
+            name=model_name(self.account, f"{_PREFIX}{deployment}"),
+        )
+        versions = sorted((self._version(deployment, one["versionId"]) for one in listed), key=_number)
+        return [
+            Revision(
+                one["versionId"],
+                one["containerSpec"]["imageUri"],
+                one["versionId"] == current.get("modelVersionId"),
+            )
+            for one in versions
+        ]
+
+    def roll_back(self, deployment: str, revision: Revision) -> None:
+        """Deploy the version, and remove those that came after it."""
+        name = f"{_PREFIX}{deployment}"
+        found = Deployed().find(self.account, Resource(Deployed.kind, name, {}))
+        assert found is not None
+        deploy(self.account, name, {**found.body, "model": revision.id})
+        for later in self.revisions(deployment):
+            if int(later.id) > int(revision.id):
+                full = f"{model_name(self.account, name)}@{later.id}"
+                self.account.gone(_API, _MODELS, method="deleteVersion", long=True, name=full)
+
+    def ask(self, deployment: str, body: bytes) -> bytes:
+        """As `:rawPredict`, which hands the body on as it is."""
+        where = endpoint_name(self.account, f"{_PREFIX}{deployment}")
+        return self.account.raw(_API, f"v1/{where}:rawPredict", body)
+
+    def _ours(self, deployment: str) -> Any | None:
+        where = endpoint_name(self.account, f"{_PREFIX}{deployment}")
+        told = self.account.found(_API, _ENDPOINTS, name=where)
+        return told if told is not None and marked(told) == deployment else None
+
+    def _version(self, deployment: str, version: str) -> Any:
+        full = f"{model_name(self.account, f'{_PREFIX}{deployment}')}@{version}"
+        return self.account.call(_API, _MODELS, "get", name=full)
+
+    def _status(self, told: Mapping[str, Any]) -> Status:
+        deployment = marked(told)
+        current = _current(told)
+        if current is None:
+            return Status(deployment, VertexTarget.name, "stopped")
+        status = current.get("status", {})
+        wanted = current["dedicatedResources"]["minReplicaCount"]
+        ready = status.get("availableReplicaCount", wanted)
+        image = self._version(deployment, current["modelVersionId"])["containerSpec"]["imageUri"]
+        state: State = "healthy" if ready >= wanted else "starting"
+        detail = tuple(filter(None, (status.get("message", ""),)))
+        return Status(deployment, VertexTarget.name, state, "", image, ready, wanted, detail)
+
+
+def _number(version: Mapping[str, Any]) -> int:
+    return int(version["versionId"])

@@ -1,0 +1,97 @@
+"""What a platform sells, and the smallest of it that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from truss.deploy.release import Release
+from truss.errors import PlanError
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One size that a platform has.
+
+    Attributes:
+        name: What the platform calls it.
+        cpu: Its CPU cores.
+        memory: Its main memory in bytes.
+        gpu: The kind of its GPUs, as `resources.accelerator` names it; empty: it has none.
+        gpus: How many.
+        hourly: Its list price in US dollars an hour; 0: not known.
+    """
+
+    name: str
+    cpu: float
+    memory: int
+    gpu: str = ""
+    gpus: int = 0
+    hourly: float = 0.0
+
+
+def enough(release: Release, sizes: Sequence[Size], where: str) -> tuple[Size, str]:
+    """The first of some sizes, the smallest first, that a release fits in; and a line that says which.
+
+    Args:
+        release: What is to be deployed.
+        sizes: What the platform has.
+        where: What the platform is called in a message.
+
+    Raises:
+        PlanError: none is enough; the hint says what there is.
+    """
+    wanted = _wanted(release)
+    fitting = [size for size in sizes if _fits(release, size)]
+    if not fitting:
+        gpus = release.accelerator
+        raise PlanError(
+            f"{where} has nothing with {wanted}",
+            where="resources",
+            hint=_offers(sizes, with_gpus=gpus is not None) or "it has no GPUs: choose another target",
+        )
+    found = fitting[0]
+    exact = (found.cpu, found.memory, found.gpus) == (release.cpu, release.memory, _count(release))
+    return found, "" if exact else f"{found.name} is the smallest of {where} with {wanted}"
+
+
+def _fits(release: Release, size: Size) -> bool:
+    gpus = release.accelerator
+    kind_fits = gpus is None or not gpus.kind or gpus.kind == size.gpu
+    return (
+        size.cpu >= release.cpu
+        and size.memory >= release.memory
+        and bool(size.gpus) is (gpus is not None)
+        and size.gpus >= _count(release)
+        and kind_fits
+    )
+
+
+def _count(release: Release) -> int:
+    return release.accelerator.count if release.accelerator is not None else 0
+
+
+def _wanted(release: Release) -> str:
+    gpus = release.accelerator
+    parts = [f"{release.cpu:g} CPU", gibibytes(release.memory)]
+    if gpus is not None:
+        parts.append(f"{gpus.count} {gpus.kind} {'GPUs' if gpus.count > 1 else 'GPU'}".replace("  ", " "))
+    return " and ".join([", ".join(parts[:-1]), parts[-1]])
+
+
+def _offers(sizes: Sequence[Size], *, with_gpus: bool) -> str:
+    offered = [size for size in sizes if bool(size.gpus) is with_gpus]
+    if not offered:
+        return ""
+    most = max(offered, key=lambda size: (size.memory, size.cpu))
+    kinds = sorted({f"{size.gpus} {size.gpu}" for size in offered if size.gpu})
+    gpus = f"; with GPUs: {', '.join(kinds)}" if kinds else ""
+    return f"the largest has {most.cpu:g} CPU and {gibibytes(most.memory)}{gpus}"
+
+
+def gibibytes(size: int) -> str:
+    """A size in bytes as people say it."""
+    return f"{size / GIB:.3g} GiB" if size >= GIB else f"{size / MIB:.3g} MiB"

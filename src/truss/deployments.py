@@ -1,0 +1,345 @@
+"""A Truss on a platform, for the handle and the command line: its image, its plan, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from truss import containers, deploy
+from truss.build import LayerCache, Options, build, found_lock, write_lock
+from truss.build.own import truss_digest, truss_layers
+from truss.build.pushes import push
+from truss.config import TrussConfig, read_config
+from truss.deploy import Change, Plan, Platform, Release, Revision, Status, Target, name_of
+from truss.environments.kept import cache_dir
+from truss.errors import ImageError, NotDeployedError, PlanError, TrussError, UnhealthyError
+from truss.model import Secrets
+from truss.model.examples import MISSING, read_examples
+from truss.oci import Platform as Machine
+from truss.oci import Reference
+
+Say = Callable[[str], None]
+
+HEALTHY_WITHIN = 900.0
+"""Seconds that a deployment may take until it answers: machines are found, images pulled, models loaded."""
+
+_BETWEEN_LOOKS = 2.0
+
+
+def deployment_of(
+    truss_dir: Path,
+    to: str | None = None,
+    *,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    words: Sequence[str] = (),
+) -> Deployment:
+    """A Truss and where it goes.
+
+    Args:
+        truss_dir: The Truss.
+        to: The name of the target; default: the only one that the config has options for.
+        name: The name of the deployment; default: after the model's name, else the folder's.
+        options: Options of the target; they go before those of the config.
+        words: Such options as words of a command line; they go before all others.
+
+    Raises:
+        ConfigError, NotATrussError: there is no Truss, or its config is wrong.
+        PlanError: an option is wrong, or no target is named.
+        DeployError: there is no such target, or the name does not do.
+    """
+    config = read_config(truss_dir)
+    target = deploy.target_named(to or _only_target(config))
+    given = {**config.deploy.get(target.name, {}), **(options or {}), **deploy.from_words(target, words)}
+    read = deploy.read_options(target, given)
+    return Deployment(truss_dir, config, target, read, name or _name(config, truss_dir))
+
+
+def _name(config: TrussConfig, truss_dir: Path) -> str:
+    return name_of(config.model_name or truss_dir.resolve().name)
+
+
+def _only_target(config: TrussConfig) -> str:
+    if len(config.deploy) == 1:
+        return next(iter(config.deploy))
+    names = ", ".join(config.deploy) or ", ".join(target.name for target in deploy.targets())
+    raise PlanError("no target is named", where="--to", hint=f"one of {names}; see `truss targets`")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A Truss and where it goes.
+
+    Attributes:
+        truss_dir: The Truss.
+        config: Its config.
+        target: The target.
+        options: What the target is told.
+        name: The name of the deployment.
+    """
+
+    truss_dir: Path
+    config: TrussConfig
+    target: Target
+    options: Any
+    name: str
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The connection to the platform.
+
+        Raises:
+            MissingExtraError: the platform's package is not installed.
+            PlatformAuthError: there are no credentials.
+        """
+        return self.target.connect(self.options)
+
+    def plan(self, image: str | None = None) -> Plan:
+        """What the deployment would be. Needs no credentials and no network.
+
+        Args:
+            image: The image that is to run; default: the name that the Truss's would be pushed under.
+
+        Raises:
+            PlanError: the target cannot do what is asked.
+        """
+        named = image or self._image_to_be()
+        return self.target.plan(Release(self.name, named, self.config), self.options)
+
+    def changes(self, plan: Plan) -> tuple[Change, ...]:
+        """What the plan would change now.
+
+        Raises:
+            NameTakenError: a resource is there that is not the deployment's.
+            DeployError: the platform refuses to show what is there.
+        """
+        return deploy.compare(plan, self.platform, Secrets(self.config.secrets))
+
+    def image(self, say: Say = lambda _: None, *, pushed: bool = True) -> str:
+        """The image of the Truss, by its digest: built, and pushed unless it is there.
+
+        Args:
+            say: Told what goes on.
+            pushed: Whether it is to be pushed.
+
+        Raises:
+            PlanError: no repository is known to push it to.
+            ImageError, EnvironmentBuildError, MissingExtraError: it cannot be built or pushed.
+            EngineError: the target takes images of this machine's engine, and that refuses.
+        """
+        repository = self.target.repository(self.options)
+        if repository is None:
+            return containers.build_image(self.truss_dir, say=say)
+        cache = LayerCache(cache_dir() / "images")
+        built = self._built(cache, say)
+        destination = Reference.parse(f"{self._repository()}:{built.image.digest.hex[:16]}")
+        if pushed:
+            say(f"Pushing to {destination}")
+            push(built.image, destination, cache, built.attached)
+        return str(replace(destination, tag=None).at(built.image.digest))
+
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        wait: bool = True,
+        timeout: float = HEALTHY_WITHIN,
+        say: Say = lambda _: None,
+    ) -> Status:
+        """Make the platform what the plan says, and see that it answers as the Truss's examples expect.
+
+        A deployment that was there before goes back to what it was when the new one does not.
+
+        Args:
+            plan: The plan, of an image that the platform can get.
+            wait: Whether to wait until it answers, and to check what; else how it does now is returned.
+            timeout: Seconds that it may take until it answers.
+            say: Told of each step.
+
+        Raises:
+            UnhealthyError: it does not answer, or not as expected; says what was done about it.
+            DeployError: the platform refuses a step; another try goes on from there.
+        """
+        before = next((one for one in self.platform.revisions(self.name) if one.current), None)
+        deploy.apply(plan, self.platform, Secrets(self.config.secrets), say)
+        if not wait:
+            return self.status()
+        try:
+            status = self.wait(timeout=timeout, say=say)
+            self.check(say)
+        except UnhealthyError as error:
+            error.hint = self._go_back(before, timeout, say)
+            raise
+        return status
+
+    def wait(
+        self,
+        *,
+        timeout: float = HEALTHY_WITHIN,
+        say: Say = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Status:
+        """Return once the deployment answers.
+
+        Raises:
+            UnhealthyError: it does not, in time.
+        """
+        deadline = time.monotonic() + timeout
+        last = ""
+        while True:
+            status = self.status()
+            if status.state == "healthy":
+                return status
+            detail = "; ".join(status.detail)
+            if status.state == "failed" or time.monotonic() > deadline:
+                when = "failed" if status.state == "failed" else f"does not answer after {timeout:.0f} s"
+                raise UnhealthyError(f"the deployment '{self.name}' {when}: {detail or status.state}")
+            told = f"{status.ready} of {status.wanted} ready{f': {detail}' if detail else ''}"
+            if told != last:
+                say(told)
+                last = told
+            sleep(_BETWEEN_LOOKS)
+
+    def check(self, say: Say = lambda _: None) -> int:
+        """Ask the deployment the Truss's examples; gives how many there were.
+
+        Raises:
+            UnhealthyError: an answer is not the expected one.
+        """
+        examples = [one for one in read_examples(self.truss_dir, self.config) if one.expected is not MISSING]
+        for example in examples:
+            try:
+                answer = json.loads(self.platform.ask(self.name, json.dumps(example.input).encode()))
+            except (TrussError, ValueError) as error:
+                raise UnhealthyError(f"the example '{example.name}' was not answered: {error}") from error
+            found = example.difference(answer)
+            if found is not None:
+                raise UnhealthyError(f"the answer to the example '{example.name}' is another:\n{found}")
+        if examples:
+            say(f"{len(examples)} examples answered as expected")
+        return len(examples)
+
+    def status(self) -> Status:
+        """How it does.
+
+        Raises:
+            NotDeployedError: there is none of this name.
+        """
+        found = self.platform.status(self.name)
+        if found is None:
+            raise NotDeployedError(
+                f"nothing is deployed to {self.target.name} under the name '{self.name}'",
+                hint=f"deploy it: truss deploy {self.truss_dir} --to {self.target.name}",
+            )
+        return found
+
+    def logs(self, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
+        """What its servers have written, without line ends.
+
+        Raises:
+            NotDeployedError: there is none of this name.
+        """
+        self.status()
+        return self.platform.logs(self.name, follow=follow, lines=lines)
+
+    def destroy(self, say: Say = lambda _: None) -> tuple[str, ...]:
+        """Remove everything that was made for it, and nothing else; gives what that was.
+
+        Raises:
+            NotDeployedError: there is none of this name.
+        """
+        return deploy.destroy(self.name, self.platform, say)
+
+    def roll_back(
+        self,
+        to: str | None = None,
+        *,
+        wait: bool = True,
+        timeout: float = HEALTHY_WITHIN,
+        say: Say = lambda _: None,
+    ) -> Status:
+        """Make it again what it was, and return once it answers.
+
+        Args:
+            to: The revision; default: the one before the present one.
+            wait: Whether to wait until it answers; else how it does now is returned.
+            timeout: Seconds that it may take until it answers.
+            say: Told of each step.
+
+        Raises:
+            NotDeployedError: there is none of this name, or no such revision of it.
+            UnhealthyError: it does not answer in time.
+        """
+        self.status()
+        revision = self._revision(to)
+        say(f"Going back to revision {revision.id}, {revision.image}")
+        self.platform.roll_back(self.name, revision)
+        return self.wait(timeout=timeout, say=say) if wait else self.status()
+
+    def revisions(self) -> Sequence[Revision]:
+        """The states that it can go back to, and the present one, the oldest first."""
+        return self.platform.revisions(self.name)
+
+    def _revision(self, to: str | None) -> Revision:
+        found = list(self.revisions())
+        earlier = [one for one in found if not one.current]
+        if to is not None:
+            earlier = [one for one in earlier if one.id == to]
+        if not earlier:
+            ids = ", ".join(one.id for one in found if not one.current)
+            raise NotDeployedError(
+                f"'{self.name}' has no revision {to!r}" if to else f"'{self.name}' has no earlier revision",
+                hint=f"it has {ids}" if ids else "deploy the earlier Truss again",
+            )
+        return earlier[-1]
+
+    def _go_back(self, before: Revision | None, timeout: float, say: Say) -> str:
+        """Go back to a revision, and wait until it answers; gives what to tell about it."""
+        if before is None:
+            return "it is left as it is: see `truss logs`, then deploy again or `truss destroy`"
+        if any(one.current and one.id == before.id for one in self.platform.revisions(self.name)):
+            return "it is what it was before: see `truss logs`"
+        say(f"Going back to revision {before.id}")
+        self.platform.roll_back(self.name, before)
+        back = f"revision {before.id}, {before.image}"
+        try:
+            self.wait(timeout=timeout, say=say)
+        except UnhealthyError as error:
+            return f"going back to {back} did not mend it: {error.message}"
+        return f"it went back to {back}"
+
+    def _repository(self) -> str:
+        repository = self.target.repository(self.options)
+        if not repository:
+            raise PlanError(
+                f"it is not known where images for {self.target.name} are pushed",
+                where=f"deploy.{self.target.name}.repository",
+                hint="say it: --repository ghcr.io/team/name, or name a pushed image: --image",
+            )
+        return repository
+
+    def _image_to_be(self) -> str:
+        """The name of an image of the Truss, as far as it can be said before it is built."""
+        repository = self.target.repository(self.options)
+        cache = LayerCache(cache_dir() / "images")
+        digest = truss_digest(truss_layers(self.truss_dir.resolve(), self.config, cache))
+        return f"{repository or f'truss/{self.name}'}:{digest.removeprefix('sha256:')[:16]}"
+
+    def _built(self, cache: LayerCache, say: Say) -> Any:
+        """The image: of exactly what the lock says, if there is one that fits."""
+        platforms, secrets = (Machine("amd64"),), Secrets(self.config.secrets)
+        lock = found_lock(self.truss_dir)
+        if lock is not None:
+            try:
+                locked = Options(platforms, lock=lock, secrets=secrets)
+                return build(self.truss_dir, self.config, locked, cache, say)
+            except ImageError as error:
+                say(f"The lock is not used: {error.message}")
+        built = build(self.truss_dir, self.config, Options(platforms, secrets=secrets), cache, say)
+        write_lock(self.truss_dir, built.lock.beside(lock))
+        return built

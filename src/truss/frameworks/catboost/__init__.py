@@ -1,0 +1,1 @@
+"""CatBoost: its scikit-learn estimators, and `CatBoost`."""

@@ -1,0 +1,1 @@
+"""JAX: functions with their parameters, exported programs, and modules of Flax."""

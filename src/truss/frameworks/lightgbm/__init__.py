@@ -1,0 +1,1 @@
+"""LightGBM: its scikit-learn estimators, and `Booster`."""

@@ -1,0 +1,1 @@
+"""MLflow: models of any flavour, as Python functions (pyfunc)."""

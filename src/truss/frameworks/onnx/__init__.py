@@ -1,0 +1,1 @@
+"""ONNX: models of any origin as a graph file, served by ONNX Runtime."""

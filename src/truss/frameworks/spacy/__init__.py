@@ -1,0 +1,1 @@
+"""spaCy: pipelines, with the components you wrote for them."""

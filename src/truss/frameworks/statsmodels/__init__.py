@@ -1,0 +1,1 @@
+"""statsmodels: fitted regressions and time series."""

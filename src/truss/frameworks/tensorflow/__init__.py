@@ -1,0 +1,1 @@
+"""SavedModels, modules and functions of TensorFlow."""

@@ -1,0 +1,1 @@
+"""XGBoost: its scikit-learn estimators, and `Booster`."""

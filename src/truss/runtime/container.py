@@ -1,0 +1,46 @@
+"""The server as the program of a container: `python -m truss.runtime.container [serve]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from truss.errors import TrussError
+from truss.runtime import lambda_events, watching
+from truss.runtime.platform import platform_of
+from truss.runtime.serve import serve
+from truss.runtime.tls import tls_of
+
+
+def main(arguments: Sequence[str] = (), variables: Mapping[str, str] = os.environ) -> int:
+    """Serve the Truss of this image until a signal.
+
+    Args:
+        arguments: As `truss.runtime.platform.platform_of` takes them.
+        variables: `TRUSS_DIR` names the Truss (default: `/app`); a platform's variables say what it asks.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        platform = platform_of(arguments, variables)
+        truss_dir = Path(variables.get("TRUSS_DIR", "/app"))
+        if variables.get(lambda_events.VARIABLE):
+            lambda_events.start(variables[lambda_events.VARIABLE], platform.port)
+        return serve(
+            truss_dir,
+            host="0.0.0.0",  # noqa: S104  # a container's own network
+            port=platform.port,
+            platform=platform,
+            tls=tls_of(variables),
+            watch=variables.get(watching.VARIABLE) == "1",
+        )
+    except TrussError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,286 @@
+"""The Open Inference Protocol over gRPC, and gRPC's own health service, on a port of their own.
+
+Messages pass through here as bytes: those of inference are read and written in the worker, and go the same
+way as requests over HTTP. gRPC brings its own HTTP/2, which cannot share a socket with uvicorn's HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from truss.errors import (
+    MissingExtraError,
+    RouteNotFoundError,
+    ServerStartError,
+    TrussError,
+)
+from truss.runtime.app import Waiting
+from truss.runtime.arena import SMALLEST, Lease
+from truss.runtime.frames import Codec
+from truss.runtime.pool import Pool
+from truss.runtime.predictions import Predictions, Reply, Request
+from truss.runtime.protocols import envelope, wire
+from truss.runtime.protocols import open_inference_grpc as messages
+from truss.runtime.protocols.open_inference import VERSION
+from truss.runtime.protocols.routes import Service
+from truss.version import __version__
+
+if TYPE_CHECKING:
+    from truss.runtime.tls import Tls
+
+SERVICE = "inference.GRPCInferenceService"
+HEALTH = "grpc.health.v1.Health"
+_UNKNOWN, _SERVING, _NOT_SERVING, _NO_SUCH_SERVICE = range(4)
+_LOOK_SECONDS = 0.5
+"""How often a watched health is looked at."""
+
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    413: "RESOURCE_EXHAUSTED",
+    415: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class GrpcServer:
+    """The services over a pool.
+
+    Args:
+        pool: Where predict requests go.
+        predictions: The way there.
+        service: What the model is called.
+
+    Raises:
+        MissingExtraError: grpcio is not installed.
+    """
+
+    def __init__(self, pool: Pool, predictions: Predictions, service: Service) -> None:
+        try:
+            import grpc
+        except ImportError as error:
+            raise MissingExtraError("grpcio", "grpc", "serving gRPC") from error
+        self._grpc = grpc
+        self._pool = pool
+        self._predictions = predictions
+        self._service = service
+        self._names = ",".join(service.names)
+        self._server: Any = None
+
+    async def start(self, host: str, port: int, tls: Tls | None) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            ServerStartError: the address cannot be listened on.
+        """
+        options = [
+            ("grpc.max_receive_message_length", self._predictions.max_body),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = self._grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers(
+            (self._handlers(SERVICE, self._inference()), self._handlers(HEALTH, self._health()))
+        )
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, self._credentials(tls))
+        except RuntimeError as error:
+            raise ServerStartError(
+                f"cannot listen for gRPC on {address}", hint="choose another port with `runtime.grpc.port`"
+            ) from error
+        await self._server.start()
+        return int(bound)
+
+    async def stop(self, grace: float) -> None:
+        """Take no more requests, and finish those that have begun, for so many seconds at most."""
+        await self._server.stop(grace)
+
+    def _credentials(self, tls: Tls) -> Any:
+        pairs = [((tls.key or tls.certificate).read_bytes(), tls.certificate.read_bytes())]
+        roots = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        return self._grpc.ssl_server_credentials(pairs, roots, roots is not None)
+
+    def _handlers(self, service: str, methods: dict[str, Any]) -> Any:
+        return self._grpc.method_handlers_generic_handler(service, methods)
+
+    def _inference(self) -> dict[str, Any]:
+        unary = self._grpc.unary_unary_rpc_method_handler
+        methods: dict[str, Handler] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        handlers = {name: unary(self._answering(method)) for name, method in methods.items()}
+        handlers["ModelStreamInfer"] = self._grpc.stream_stream_rpc_method_handler(self._model_stream_infer)
+        return handlers
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "Check": self._grpc.unary_unary_rpc_method_handler(self._answering(self._check)),
+            "Watch": self._grpc.unary_stream_rpc_method_handler(self._watch),
+        }
+
+    def _answering(self, method: Handler) -> Handler:
+        """The method, its errors as gRPC's."""
+
+        async def answer(message: bytes, call: Any) -> bytes:
+            try:
+                return await method(message, call)
+            except TrussError as error:
+                hint = f"; {error.hint}" if error.hint else ""
+                await call.abort(self._code(error.status), error.message + hint)
+                raise
+
+        return answer
+
+    def _code(self, status: int) -> Any:
+        return getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL"))
+
+    # --- health and information ---
+
+    @property
+    def _ready(self) -> bool:
+        return self._pool.ready and not self._predictions.draining
+
+    async def _server_live(self, _: bytes, __: Any) -> bytes:
+        return messages.yes(value=True)
+
+    async def _server_ready(self, _: bytes, __: Any) -> bytes:
+        return messages.yes(self._ready)
+
+    async def _model_ready(self, message: bytes, _: Any) -> bytes:
+        self._known(message)
+        return messages.yes(self._ready)
+
+    async def _server_metadata(self, _: bytes, call: Any) -> bytes:
+        self._admit(call, "ServerMetadata")
+        return messages.server_metadata(__version__)
+
+    async def _model_metadata(self, message: bytes, call: Any) -> bytes:
+        self._admit(call, "ModelMetadata")
+        return messages.model_metadata(self._known(message), self._service.signature)
+
+    def _admit(self, call: Any, method: str) -> None:
+        """See whether who asks for information may do so; health is for everybody."""
+        request = self._predictions.request(Request, f"/{SERVICE}/{method}")
+        self._predictions.admit(request, _headers(call))
+        self._predictions.settle(request, 200)
+
+    def _known(self, message: bytes) -> str:
+        name, version = messages.name_and_version(message)
+        if name not in self._service.names or version not in ("", VERSION):
+            raise RouteNotFoundError(
+                f"there is no model {name!r} of version {version or VERSION!r}",
+                hint=f"it is called {' or '.join(self._service.names)}",
+            )
+        return name
+
+    async def _check(self, message: bytes, _: Any) -> bytes:
+        status = self._status(message)
+        if status == _NO_SUCH_SERVICE:
+            raise RouteNotFoundError("there is no such service", hint=f"ask for {SERVICE}, or for none")
+        return wire.number_field(1, status)
+
+    def _status(self, message: bytes) -> int:
+        name, _ = messages.name_and_version(message)
+        if name not in ("", SERVICE, HEALTH, *self._service.names):
+            return _NO_SUCH_SERVICE
+        return _SERVING if self._ready else _NOT_SERVING
+
+    async def _watch(self, message: bytes, _: Any) -> AsyncIterator[bytes]:
+        """The health now, and each time it changes."""
+        told = _UNKNOWN
+        while True:
+            status = self._status(message)
+            if status != told:
+                told = status
+                yield wire.number_field(1, status)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    # --- inference ---
+
+    async def _model_infer(self, message: bytes, call: Any) -> bytes:
+        reply = await self._ask(message, call)
+        if reply.status == 200:
+            return bytes(reply.body)
+        await call.abort(self._code(reply.status), _said(reply))
+        raise AssertionError("unreachable: abort raises")
+
+    async def _model_stream_infer(self, incoming: AsyncIterator[bytes], call: Any) -> AsyncIterator[bytes]:
+        """Answers in the order of their requests; one that fails says why, and the stream goes on."""
+        async for message in incoming:
+            try:
+                reply = await self._ask(message, call)
+            except TrussError as error:
+                yield messages.stream_answer(None, error.message)
+                continue
+            good = reply.status == 200
+            yield messages.stream_answer(bytes(reply.body) if good else None, "" if good else _said(reply))
+
+    async def _ask(self, message: bytes, call: Any) -> Reply:
+        predictions = self._predictions
+        request = predictions.request(self._maker(call), f"/{SERVICE}/ModelInfer")
+        predictions.admit(request, _headers(call))
+        waiting = Waiting()
+        try:
+            predictions.check_size(len(message))
+            job = predictions.submit(request, self._sealed(message), waiting)
+        except TrussError as error:
+            return predictions.refuse(request, error)
+        try:
+            return predictions.answer(request, await waiting.answer)
+        except TrussError as error:
+            return predictions.refuse(request, error)
+        except asyncio.CancelledError:  # the client has left
+            waiting.disconnected = True
+            predictions.abandon(job)
+            raise
+
+    def _maker(self, call: Any) -> Callable[[bytes], Request]:
+        remaining = call.time_remaining()
+        timeout = None if remaining is None else max(remaining, 0.001)
+        return lambda id_: Request(id_, Codec.OPEN_INFERENCE_GRPC, timeout)
+
+    def _sealed(self, message: bytes) -> bytes | Lease:
+        """The message in its envelope, in memory that the worker sees when it is large."""
+        head = envelope.seal(self._names, None)
+        if len(message) >= SMALLEST:
+            lease = self._predictions.lease(len(head) + len(message))
+            if lease is not None:
+                lease.memory[: len(head)] = head
+                lease.memory[len(head) : len(head) + len(message)] = message
+                return lease
+        return head + message
+
+
+def _headers(call: Any) -> Sequence[tuple[bytes, bytes]]:
+    return [
+        (name.encode(), value if isinstance(value, bytes) else value.encode())
+        for name, value in call.invocation_metadata()
+    ]
+
+
+def _said(reply: Reply) -> str:
+    """What an error's response says."""
+    with contextlib.suppress(ValueError, KeyError):
+        return str(json.loads(bytes(reply.body))["error"])
+    return ""

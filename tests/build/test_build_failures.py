@@ -1,0 +1,100 @@
+"""Builds that fail say why, in a line, and leave nothing half done."""
+
+import base64
+import json
+import subprocess
+
+import pytest
+
+from truss.testing.registry import PASSWORD, USER, running_registry
+
+pytestmark = [pytest.mark.registry, pytest.mark.network, pytest.mark.xdist_group("images")]
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "--")
+
+
+@pytest.fixture
+def disk():
+    """What runs a program with a file system of its own in a folder, made with some options of `mount`."""
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+
+    def with_disk(folder, options):
+        folder.mkdir()
+        script = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
+        return (*NAMESPACE, "sh", "-c", script, str(folder))
+
+    return with_disk
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory):
+    with running_registry(tmp_path_factory.mktemp("protected"), protected=True) as running:
+        yield running
+
+
+def failed(done, *expected):
+    assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("error:", "hint:"))]
+    assert len(lines) == 2, done.stderr
+    for text in expected:
+        assert text in "\n".join(lines)
+
+
+# Too little for the wheels, and for their layers.
+@pytest.mark.parametrize("megabytes", [8, 20])
+def test_a_cache_on_a_full_disk(bench, small, disk, tmp_path, megabytes):
+    full = disk(tmp_path / "full", f"size={megabytes}m")
+    done = bench.run(
+        "build", small("filling"), "--output", tmp_path / "layout", cache=tmp_path / "full", program=full
+    )
+    failed(done, "o space left on device", "free some space")
+    assert not (tmp_path / "layout").exists()
+
+
+def test_a_full_disk_where_the_image_goes(bench, small, disk, tmp_path):
+    full = disk(tmp_path / "full", "size=1m")
+    for name in ("layout", "image.tar"):
+        done = bench.run("build", small(f"to-{name[:3]}"), "--output", tmp_path / "full" / name, program=full)
+        failed(done, "o space left on device", str(tmp_path / "full"), "free some space")
+
+
+def test_a_cache_that_cannot_be_written(bench, small, disk, tmp_path):
+    program = disk(tmp_path / "readonly", "ro")
+    done = bench.run(
+        "build", small("ro"), "--output", tmp_path / "layout", cache=tmp_path / "readonly", program=program
+    )
+    failed(done, "the cache cannot be written", "TRUSS_CACHE_DIR")
+    assert not (tmp_path / "layout").exists()
+
+
+@pytest.mark.parametrize("password", ["b4d-password", None])
+def test_wrong_credentials_and_none(bench, protected, small, tmp_path, password):
+    auths = {} if password is None else {protected.host: {"auth": auth(password)}}
+    done = bench.run(
+        *("build", small("refused"), "--push", f"{protected.host}/refused:1"),
+        DOCKER_AUTH_CONFIG=json.dumps({"auths": auths}),
+        DOCKER_CONFIG=str(tmp_path),
+    )
+    failed(done, protected.host, "docker login")
+    assert "b4d-password" not in done.stderr
+
+
+def test_right_credentials(bench, protected, small):
+    done = bench.run(
+        *("build", small("taken"), "--push", f"{protected.host}/taken:1"),
+        DOCKER_AUTH_CONFIG=json.dumps({"auths": {protected.host: {"auth": auth(PASSWORD)}}}),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def auth(password):
+    return base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+
+def test_a_base_that_is_not_there(bench, small, tmp_path):
+    base = f"{bench.registry}/nothing:1"
+    done = bench.run("build", small("nobase"), "--output", tmp_path / "layout", "--base", base)
+    failed(done, base.removesuffix(":1"), "version '1' was not found")
+    assert not (tmp_path / "layout").exists()

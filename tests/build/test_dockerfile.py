@@ -1,0 +1,63 @@
+"""The Dockerfile: readable, with what only an engine can do, and nothing that the base says already."""
+
+import pytest
+
+from truss.build.dockerfile import needs_engine, render
+from truss.build.settings import container_settings
+from truss.config import parse_config
+from truss.oci import ImageConfig, Platform
+
+BASE = ImageConfig(Platform("amd64"), env={"PATH": "/usr/bin", "LANG": "C.UTF-8"})
+CONFIG = """
+model_name: iris
+python_version: py311
+system_packages: [libgomp1, curl]
+build_commands: ["echo one > /opt/one", "python3 -c 'print(1)'"]
+environment_variables: {QUOTE: 'a "b" $c'}
+"""
+
+
+def rendered(config):
+    parsed = parse_config(config)
+    settings = container_settings(BASE, parsed, Platform("amd64"), "sha256:0")
+    return render("docker.io/library/python:3.11-slim@sha256:0", settings, BASE.env, parsed)
+
+
+def test_it_reads_from_top_to_bottom():
+    text = rendered(CONFIG)
+    order = [
+        "FROM docker.io/library/python:3.11-slim@sha256:0",
+        "apt-get install --yes --no-install-recommends",
+        "curl \\\n        libgomp1",
+        "COPY site /opt/truss/site",
+        'ENV PYTHONPATH="/opt/truss/runtime:/opt/truss/site"',
+        'ENV QUOTE="a \\"b\\" \\$c"',
+        "RUN echo one > /opt/one\nRUN python3 -c 'print(1)'",
+        "COPY runtime /opt/truss/runtime",
+        "COPY data /app",
+        "COPY app /app",
+        'LABEL io.truss.schema="1"',
+        "USER 65532:0\nEXPOSE 8080/tcp\nSTOPSIGNAL SIGTERM\n"
+        'ENTRYPOINT ["python3", "-m", "truss.runtime.container"]',
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "LANG" not in text
+
+
+def test_what_is_not_asked_for_is_not_there():
+    text = rendered("model_name: iris\n")
+    assert "apt-get" not in text
+    assert "\nRUN" not in text
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("", []),
+        ("system_packages: [git]", ["system_packages"]),
+        (CONFIG, ["system_packages", "build_commands"]),
+    ],
+)
+def test_what_needs_an_engine(config, expected):
+    assert needs_engine(parse_config(config)) == expected

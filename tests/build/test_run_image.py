@@ -1,0 +1,132 @@
+"""`truss run-image` and what goes with it, against a real engine."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+import truss
+from truss.errors import EngineError, RemoteError
+
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.engine,
+    pytest.mark.network,
+    pytest.mark.xdist_group("images"),
+]
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]
+
+
+@pytest.fixture
+def run(bench, engine, monkeypatch, tmp_path):
+    """Run `truss WORDS...` with the engine and a home of this test's own."""
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+
+    def run(*words, ok=True):
+        done = bench.run(*words)
+        assert (done.returncode == 0) is ok, done.stdout + done.stderr
+        return done
+
+    yield run
+    bench.run("kill-all")
+
+
+def test_it_answers_as_the_handle_does_and_an_unchanged_image_is_used_again(run, iris):
+    expected = truss.load(iris).server_predict({"inputs": ROWS})
+    first = json.loads(run("run-image", iris, "--port", "0", "--json").stdout)
+    # The command that people are told, as they would run it.
+    url = f"{first['url']}/v1/models/model:predict"
+    said = subprocess.run(
+        ["curl", "--silent", "--fail", "-X", "POST", url, "-d", json.dumps({"inputs": ROWS})],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(said.stdout)
+    assert answer["predictions"] == list(expected["predictions"])
+    again = run("run-image", iris, "--port", "0", "--json")
+    assert json.loads(again.stdout)["image"] == first["image"]
+    assert "Loading" not in again.stderr
+    assert first["image"] in run("images").stdout
+    assert "is ready" in run("logs", iris).stdout
+    stopped = json.loads(run("kill", iris, "--json").stdout)["stopped"]
+    assert set(stopped) == {first["container"], json.loads(again.stdout)["container"]}
+    assert json.loads(run("kill-all", "--json").stdout) == {"stopped": []}
+
+
+def test_secrets_come_as_files_and_are_not_in_the_image(run, engine, small, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "config.yaml").write_text("secrets: {api-key: t0ken}\n")
+    folder = small("keys", config="secrets: {api-key: null}\n")
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n"
+        "    def __init__(self, secrets):\n        self.key = secrets['api-key']\n"
+        "    def predict(self, request):\n        return {'predictions': [self.key]}\n"
+    )
+    told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    answer = httpx.post(f"{told['url']}/v1/models/model:predict", json={"inputs": []}).json()
+    assert answer == {"predictions": ["t0ken"]}
+    assert "t0ken" not in engine.docker("inspect", told["container"])
+    assert "t0ken" not in engine.docker("history", "--no-trunc", told["image"])
+
+
+def test_a_model_that_cannot_be_loaded_shows_why(run, small):
+    folder = small("broken")
+    (folder / "model" / "model.py").write_text("raise RuntimeError('no such luck')\n")
+    done = run("run-image", folder, "--port", "0", ok=False)
+    assert "no such luck" in done.stderr
+    assert "truss logs" in done.stderr
+
+
+def test_a_taken_port_is_said(run, small):
+    folder = small("port")
+    told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    done = run("run-image", folder, "--port", told["url"].rpartition(":")[2], ok=False)
+    assert "--port" in done.stderr
+
+
+def test_no_container_of_a_truss(run, small):
+    done = run("logs", small("none"), ok=False)
+    assert "truss run-image" in done.stderr
+
+
+def test_the_handle_does_the_same(run, bench, engine, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUSS_BASE_REGISTRY", bench.registry)
+    monkeypatch.setenv("TRUSS_CACHE_DIR", str(bench.cache))
+    handle = truss.load(small("handled", "len(request['inputs'])"))
+    assert engine.docker("image", "inspect", handle.build_docker_image())
+    assert handle.get_urls_from_truss() == []
+    container = handle.docker_run(local_port=0)
+    assert handle.docker_predict({"inputs": ROWS}) == {"predictions": [2]}
+    assert [found.id for found in handle.get_docker_containers_from_labels()] == [container.id]
+    (url,) = handle.get_urls_from_truss()
+    assert url.startswith("http://127.0.0.1:")
+    with pytest.raises(RemoteError, match="answered 500"):
+        handle.docker_predict({})
+    assert "is ready" in handle.container_logs()
+    handle.kill_container()
+    assert handle.get_urls_from_truss() == []
+    with pytest.raises(EngineError, match="no container"):
+        handle.container_logs()
+    command = handle.docker_build_setup(tmp_path / "context")
+    assert command == f"docker build {tmp_path / 'context'} -t truss/handled:latest"
+    assert (tmp_path / "context" / "Dockerfile").is_file()
+
+
+def test_the_guide_of_the_handle_runs(run, bench, small, monkeypatch, capsys):
+    monkeypatch.setenv("TRUSS_BASE_REGISTRY", bench.registry)
+    monkeypatch.setenv("TRUSS_CACHE_DIR", str(bench.cache))
+    _, _, text = (GUIDES / "handle.md").read_text("utf-8").partition("## In a container\n")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert "local_port=8080" in block
+    handle = truss.load(small("guided"))
+    exec(block.replace("local_port=8080", "local_port=0"), {"handle": handle})
+    assert "is ready" in capsys.readouterr().out
+    assert handle.get_urls_from_truss() == []

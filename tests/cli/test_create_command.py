@@ -1,0 +1,95 @@
+"""`truss create`: a model's file becomes a Truss that serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from truss.testing.server import running_server
+
+X, y = load_iris(return_X_y=True)
+
+
+@pytest.fixture
+def booster(tmp_path: Path) -> Path:
+    import xgboost
+
+    xgboost.XGBClassifier(n_estimators=3, max_depth=2).fit(X, y).save_model(tmp_path / "model.ubj")
+    return tmp_path / "model.ubj"
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> Path:
+    import joblib
+
+    joblib.dump(LogisticRegression(max_iter=500).fit(X, y), tmp_path / "model.joblib")
+    return tmp_path / "model.joblib"
+
+
+def test_a_file_becomes_a_truss_that_answers_as_the_file_does(truss, booster, tmp_path):
+    import xgboost
+
+    (tmp_path / "requests.json").write_text(json.dumps({"inputs": X[::50].tolist()}))
+    ran = truss("create", booster, "iris", "--examples", "requests.json", "--name", "Iris")
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{tmp_path / 'iris'}\n"
+    assert "truss serve iris" in ran.err
+    checked = truss("run-example", "iris", "--check")
+    assert checked.code == 0, checked.err
+    model = xgboost.XGBClassifier()
+    model.load_model(booster)
+    with running_server(tmp_path / "iris") as server:
+        answer = server.predict({"inputs": X.tolist()}).json()
+    assert answer["predictions"] == model.predict(X).tolist()
+
+
+def test_it_prints_json_for_scripts(truss, booster, tmp_path):
+    ran = truss("create", booster, "iris", "--json")
+    assert ran.json() == {"directory": str(tmp_path / "iris")}
+
+
+def test_a_pickle_needs_a_word_of_trust(truss, pickled, tmp_path):
+    refused = truss("create", pickled, "iris")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--trust-pickle" in refused.err
+    assert not (tmp_path / "iris").exists()
+    trusted = truss("create", pickled, "iris", "--trust-pickle")
+    assert trusted.code == 0, trusted.err
+    assert "runs now" in trusted.err
+    assert "scikit-learn==" in (tmp_path / "iris" / "config.yaml").read_text()
+
+
+def test_a_taken_folder_is_replaced_only_when_asked(truss, booster, tmp_path):
+    assert truss("create", booster, "iris").code == 0
+    assert truss("create", booster, "iris").code != 0
+    assert truss("create", booster, "iris", "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "an empty file"), (b"GGUF\3", "GGUF"), (b"\x80\x04N.", "--trust-pickle")],
+)
+def test_what_is_not_packaged_is_described(truss, tmp_path, content, said):
+    (tmp_path / "model.onnx").write_bytes(content)
+    ran = truss("create", "model.onnx", "out", "--json")
+    assert ran.code == 2
+    error = ran.json()["error"]
+    assert said in error["message"] + error["hint"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_there(truss, tmp_path):
+    ran = truss("create", "missing.onnx", "out")
+    assert (ran.code, ran.out) == (2, "")
+    assert "missing.onnx" in ran.err
+
+
+def test_examples_that_are_no_json(truss, booster, tmp_path):
+    (tmp_path / "requests.json").write_text("{inputs}")
+    ran = truss("create", booster, "out", "--examples", "requests.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "requests.json is not JSON" in ran.err

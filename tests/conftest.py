@@ -1,0 +1,71 @@
+"""What holds for all tests, and what images are tested with: a registry, an engine, small Trusses."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from truss.testing import engine as engines
+from truss.testing import images
+from truss.testing import registry as registries
+
+BASE = Path(__file__).parents[1] / ".images" / "base.tar"
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+# For a long look: python -m pytest --hypothesis-profile=fuzz tests/runtime/test_frames.py
+settings.register_profile(
+    "fuzz", max_examples=100_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def pytest_configure() -> None:
+    """Let interrupts through to what tests start: in the background of a shell they are ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = {
+        "registry": None if shutil.which(registries.PROGRAM) and BASE.exists() else "scripts/setup-base",
+        "engine": None if shutil.which(engines.PROGRAM) and os.geteuid() == 0 else "scripts/setup-engine",
+    }
+    for item in items:
+        for name, script in missing.items():
+            if script and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"not set up: {script}"))
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[images.Bench]:
+    """A registry with a base for two processors under the default base's name."""
+    with images.running_bench(BASE, tmp_path_factory.mktemp("bench")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.RunningEngine]:
+    """A container engine of this run's own."""
+    with engines.running_engine(tmp_path_factory.mktemp("engine")) as running:
+        yield running
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[..., Path]:
+    """Make a Truss with a model class of a few lines and no requirements."""
+
+    def make(name: str, answer: str = "1", config: str = "") -> Path:
+        folder = tmp_path / name
+        (folder / "model").mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"model_name: {name}\npython_version: py311\n{config}")
+        (folder / "model" / "model.py").write_text(
+            f"class Model:\n    def predict(self, request):\n        return {{'predictions': [{answer}]}}\n"
+        )
+        return folder
+
+    return make

@@ -1,0 +1,222 @@
+"""`truss deploy --to ecs`, `sagemaker` and `lambda`, against moto's server: AWS's APIs over HTTP.
+
+It shows that our calls are ones that AWS's own client makes, and what they make of an account. That copies
+start, and answer through a balancer or an endpoint, it does not show: nothing runs there. Where moto is not
+as AWS documents, see moto_server.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from aws_server import aws, free_address, reset
+
+from truss.config import parse_config
+from truss.deploy import Plan, Platform, Release, read_options, target_named
+from truss.errors import PlanError, PlatformAuthError, PlatformUnreachableError
+from truss.testing.targets import PlatformConformance
+
+IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with aws(tmp_path_factory.mktemp("aws")) as url:
+        yield url
+
+
+def connected(name: str, **options: Any) -> Platform:
+    target = target_named(name)
+    return target.connect(read_options(target, options))
+
+
+def planned(name: str, config: str, **options: Any) -> Plan:
+    target = target_named(name)
+    return target.plan(Release("iris", IMAGE, parse_config(config)), read_options(target, options))
+
+
+def body(plan: Plan, kind: str) -> Any:
+    return next(one.body for one in plan.resources if one.kind == kind)
+
+
+def left() -> list[str]:
+    """Whatever is in the account and carries a mark, or a name, of ours."""
+    import boto3
+
+    names: list[str] = []
+    for service, operation, key, field in (
+        ("iam", "list_roles", "Roles", "RoleName"),
+        ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        ("secretsmanager", "list_secrets", "SecretList", "Name"),
+        ("sagemaker", "list_models", "Models", "ModelName"),
+        ("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        ("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        ("lambda", "list_functions", "Functions", "FunctionName"),
+        ("elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerName"),
+        ("elbv2", "describe_target_groups", "TargetGroups", "TargetGroupName"),
+        ("ecs", "list_task_definitions", "taskDefinitionArns", ""),
+    ):
+        found = getattr(boto3.client(service), operation)()[key]
+        names += [one[field] if field else one for one in found]
+    clusters = boto3.client("ecs").describe_clusters(clusters=["truss-steps"])["clusters"]
+    names += [one["clusterName"] for one in clusters if one["status"] != "INACTIVE"]
+    groups = boto3.client("ec2").describe_security_groups()["SecurityGroups"]
+    return names + [one["GroupName"] for one in groups if one["GroupName"] != "default"]
+
+
+@pytest.mark.registry
+@pytest.mark.network
+@pytest.mark.xdist_group("images")
+@pytest.mark.parametrize(("name", "words"), [("ecs", ("--no-wait",)), ("sagemaker", ()), ("lambda", ())])
+def test_from_the_first_deployment_to_the_last_trace(name, words, bench, small, server, monkeypatch):
+    """By the commands, with an image that is pushed to a registry; see the module for what runs."""
+    import boto3
+
+    reset(server)
+    bystander = boto3.client("iam").create_role(RoleName="truss-other-task", AssumeRolePolicyDocument="{}")
+    monkeypatch.setenv("TRUSS_SECRET_api-key", "t0ken")
+    folder = small("steps", config="secrets: {api-key: null}\n")
+    said = []
+
+    def run(command: str, *more: str, ok: bool = True) -> Any:
+        done = bench.run(command, folder, "--to", name, *more)
+        said.append(done.stdout + done.stderr)
+        assert (done.returncode == 0) is ok, said[-1]
+        return json.loads(done.stdout) if "--json" in more and ok else done
+
+    push = ("--repository", f"{bench.registry}/steps")
+    assert "Making" not in run("deploy", *push, "--plan").stdout
+    assert left() == ["truss-other-task"]
+    first = run("deploy", *push, *words, "--yes", "--json")
+    assert first["image"].startswith(f"{bench.registry}/steps@sha256:")
+    assert first["state"] == ("starting" if words else "healthy")
+    again = run("deploy", *push, *words, "--yes")
+    assert "Changing" not in again.stderr + again.stdout
+    assert "Making" not in again.stderr
+
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n    def predict(self, request):\n        return 2\n"
+    )
+    second = run("deploy", *push, *words, "--yes", "--json")
+    assert second["image"] != first["image"]
+    assert run("rollback", *words, "--json")["image"] == first["image"]
+    assert run("status", "--json")["image"] == first["image"]
+    assert [one["current"] for one in run("rollback", "--list", "--json")].count(True) == 1
+
+    group = next(one for one in left() if one.startswith("/"))
+    logs = boto3.client("logs")
+    logs.create_log_stream(logGroupName=group, logStreamName="copy")
+    event = {"timestamp": round(time.time() * 1000), "message": "the model is loaded"}
+    logs.put_log_events(logGroupName=group, logStreamName="copy", logEvents=[event])
+    assert run("logs").stdout == "the model is loaded\n"
+
+    assert len(run("destroy", "--yes", "--json")["removed"]) >= 4
+    assert left() == [bystander["Role"]["RoleName"]]
+    assert "nothing is deployed" in run("destroy", "--yes", ok=False).stderr
+    assert "t0ken" not in "".join(said)
+
+
+class OnAws(PlatformConformance):
+    @pytest.fixture(autouse=True)
+    def _address(self, server: str) -> None:
+        self.url = server
+
+    @contextlib.contextmanager
+    def platform(self) -> Iterator[Platform]:
+        reset(self.url)
+        yield connected(self.target.name)
+
+
+class TestEcs(OnAws):
+    target = target_named("ecs")
+    options: ClassVar = {"max_copies": 3}
+
+
+class TestSageMaker(OnAws):
+    target = target_named("sagemaker")
+    options: ClassVar = {"max_copies": 2}
+
+
+class TestServerless(OnAws):
+    target = target_named("sagemaker")
+    options: ClassVar = {"mode": "serverless", "max_copies": 20}
+
+
+class TestLambda(OnAws):
+    target = target_named("lambda")
+    options: ClassVar = {"public": True, "most_at_once": 5}
+
+
+def test_sizes_are_those_of_fargate():
+    plan = planned("ecs", "resources: {cpu: 500m, memory: 6Gi}")
+    definition = body(plan, "ecs:task-definition")["definition"]
+    assert (definition["cpu"], definition["memory"]) == ("1024", "6144")
+    assert "1 vCPU with 6 GB is the smallest" in plan.notes[0]
+    assert plan.price is not None
+    assert plan.price.monthly == pytest.approx((0.04048 + 6 * 0.004445 + 0.0225) * 730)
+    with pytest.raises(PlanError) as caught:
+        planned("ecs", "resources: {cpu: 17, memory: 6Gi}")
+    assert "the largest has 16 CPU and 120 GiB" in str(caught.value.hint)
+
+
+def test_gpus_are_asked_of_machines():
+    plan = planned("ecs", "resources: {accelerator: 'A10G:2'}")
+    definition = body(plan, "ecs:task-definition")["definition"]
+    assert definition["requiresCompatibilities"] == ["EC2"]
+    assert definition["containerDefinitions"][0]["resourceRequirements"] == [{"type": "GPU", "value": "2"}]
+    assert "Fargate has no GPUs" in plan.notes[0]
+
+
+def test_machines_of_sagemaker():
+    variant = body(planned("sagemaker", "resources: {accelerator: A10G}"), "sagemaker:endpoint-config")
+    assert variant["definition"]["ProductionVariants"][0]["InstanceType"] == "ml.g5.xlarge"
+    with pytest.raises(PlanError, match="no GPUs") as caught:
+        planned("sagemaker", "resources: {accelerator: A10G}", mode="serverless")
+    assert "--mode machines" in str(caught.value.hint)
+    with pytest.raises(PlanError, match="into a bucket"):
+        planned("sagemaker", "", mode="asynchronous")
+    plan = planned("sagemaker", "", mode="asynchronous", answers="s3://answers/iris")
+    told = body(plan, "sagemaker:endpoint-config")["definition"]["AsyncInferenceConfig"]
+    assert told == {"OutputConfig": {"S3OutputPath": "s3://answers/iris"}}
+    rights = body(plan, "iam:role")["statements"]
+    assert rights[1]["Resource"] == ["arn:aws:s3:::answers", "arn:aws:s3:::answers/*"]
+
+
+def test_sizes_of_lambda():
+    plan = planned("lambda", "resources: {cpu: 2, memory: 1Gi}")
+    assert body(plan, "lambda:function")["memory"] == 3538
+    assert "2 CPU come with 3538 MiB" in plan.notes[0]
+    for config in ("resources: {memory: 11Gi}", "resources: {cpu: 7}", "resources: {accelerator: T4}"):
+        with pytest.raises(PlanError) as caught:
+            planned("lambda", config)
+        assert "ecs" in str(caught.value.hint)
+    with pytest.raises(PlanError, match="900 s"):
+        planned("lambda", "", timeout=1000)
+
+
+@pytest.mark.parametrize("name", ["ecs", "sagemaker", "lambda"])
+def test_missing_credentials_are_said(name, monkeypatch, tmp_path):
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(PlatformAuthError, match="wants credentials") as caught:
+        connected(name).status("iris")
+    assert "aws sso login" in str(caught.value.hint)
+
+
+def test_a_profile_that_is_not_there_is_said():
+    with pytest.raises(PlatformAuthError, match="nobody"):
+        connected("ecs", profile="nobody").status("iris")
+
+
+def test_a_region_that_does_not_answer_is_said(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", free_address())
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(PlatformUnreachableError, match="no answer"):
+        connected("ecs").status("iris")

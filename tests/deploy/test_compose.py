@@ -1,0 +1,151 @@
+"""`truss deploy --to compose`, against a real engine and Debian's docker-compose."""
+
+import json
+import shutil
+import socket
+
+import httpx
+import pytest
+
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.engine,
+    pytest.mark.network,
+    pytest.mark.xdist_group("images"),
+    pytest.mark.skipif(
+        not shutil.which("docker-compose"), reason="docker-compose is missing: scripts/setup-engine"
+    ),
+]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def run(bench, engine, monkeypatch, tmp_path):
+    """Run `truss WORDS...` with the engine and a home of this test's own."""
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+    deployed = []
+
+    def run(command, folder, *words, ok=True):
+        deployed.append(folder)
+        done = bench.run(command, folder, "--to", "compose", *words)
+        assert (done.returncode == 0) is ok, done.stdout + done.stderr
+        return done
+
+    yield run
+    for folder in set(deployed):
+        bench.run("destroy", folder, "--to", "compose", "--yes")
+
+
+def answer(folder, answers):
+    (folder / "model" / "model.py").write_text(
+        f"class Model:\n    def predict(self, request):\n        return {{'predictions': [{answers}]}}\n"
+    )
+
+
+def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
+    folder, port = small("steps"), free_port()
+    words = ("--port", str(port), "--yes", "--json")
+    first = json.loads(run("deploy", folder, *words).stdout)
+    assert (first["state"], first["url"]) == ("healthy", f"http://127.0.0.1:{port}")
+    predict = f"{first['url']}/v1/models/model:predict"
+    assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [1]}
+    container = engine.docker("ps", "--quiet")
+
+    again = run("deploy", folder, *words)
+    assert json.loads(again.stdout) == first
+    assert "Changing" not in again.stderr
+    assert engine.docker("ps", "--quiet") == container
+
+    answer(folder, "2")
+    shown = run("deploy", folder, "--port", str(port), "--plan").stdout
+    assert '"image"' in shown
+    second = json.loads(run("deploy", folder, *words).stdout)
+    assert second["image"] != first["image"]
+    assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [2]}
+    assert "is ready" in run("logs", folder).stdout
+
+    back = json.loads(run("rollback", folder, "--json").stdout)
+    assert back["image"] == first["image"]
+    assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [1]}
+    assert json.loads(run("status", folder, "--json").stdout) == back
+
+    assert json.loads(run("destroy", folder, "--yes", "--json").stdout)["removed"] == [
+        "compose:project/steps"
+    ]
+    assert engine.docker("ps", "--all", "--quiet") == ""
+    assert "steps" not in engine.docker("network", "ls")
+    assert "nothing is deployed" in run("status", folder, ok=False).stderr
+    assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
+
+
+def test_a_release_that_does_not_answer_as_expected_gives_way_to_the_one_before(run, small):
+    folder, port = small("wrong"), free_port()
+    words = ("--port", str(port), "--yes", "--json")
+    (folder / "examples.yaml").write_text(
+        "- {name: one, input: {inputs: []}, expected: {predictions: [1]}}\n"
+    )
+    first = json.loads(run("deploy", folder, *words).stdout)
+    answer(folder, "2")
+    failed = run("deploy", folder, *words, ok=False)
+    error = json.loads(failed.stdout)["error"]
+    assert "'one'" in error["message"]
+    assert "went back to revision 1" in error["hint"]
+    assert json.loads(run("status", folder, "--json").stdout)["image"] == first["image"]
+    reply = httpx.post(f"{first['url']}/v1/models/model:predict", json={"inputs": []})
+    assert reply.json() == {"predictions": [1]}
+
+
+def test_secrets_are_files_and_shown_nowhere(run, engine, small, tmp_path, monkeypatch):
+    folder, port = small("keys", config="secrets: {api-key: null}\n"), free_port()
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n"
+        "    def __init__(self, secrets):\n        self.key = secrets['api-key']\n"
+        "    def predict(self, request):\n        return {'predictions': [self.key]}\n"
+    )
+    words = ("--port", str(port), "--yes")
+    missing = run("deploy", folder, *words, ok=False)
+    assert "TRUSS_SECRET_api-key" in missing.stderr
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "config.yaml").write_text("secrets: {api-key: t0ken$HOME}\n")
+    done = run("deploy", folder, *words)
+    reply = httpx.post(f"http://127.0.0.1:{port}/v1/models/model:predict", json={"inputs": []})
+    assert reply.json() == {"predictions": ["t0ken$HOME"]}
+    everything = done.stdout + done.stderr + engine.docker("inspect", engine.docker("ps", "--quiet"))
+    assert "t0ken" not in everything
+    (tmp_path / "home" / "config.yaml").write_text("secrets: {api-key: another}\n")
+    shown = run("deploy", folder, "--port", str(port), "--plan").stdout
+    assert "api-key" in shown
+    assert "another" not in shown.replace("(another value)", "")
+    assert "t0ken" not in shown
+    run("destroy", folder, "--yes")
+    assert not list((tmp_path / "home" / "deployments").rglob("api-key"))
+
+
+def test_what_others_made_is_left_alone(run, engine, small):
+    folder = small("taken")
+    port = free_port()
+    first = json.loads(run("deploy", folder, "--port", str(port), "--yes", "--json").stdout)
+    run("destroy", folder, "--yes")
+    theirs = engine.docker("run", "--detach", "--label", "com.docker.compose.project=taken", first["image"])
+    try:
+        refused = run("deploy", folder, "--port", str(port), "--yes", ok=False)
+        assert "not made by Truss" in refused.stderr
+        assert "--name" in refused.stderr
+        assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
+        assert engine.docker("ps", "--quiet", "--no-trunc") == theirs
+    finally:
+        engine.docker("rm", "--force", theirs)
+
+
+def test_no_engine(bench, small, tmp_path):
+    done = bench.run(
+        "status", small("nowhere"), "--to", "compose", DOCKER_HOST=f"unix://{tmp_path}/docker.sock"
+    )
+    assert done.returncode == 1
+    assert "Cannot connect" in done.stderr
+    assert "Traceback" not in done.stderr

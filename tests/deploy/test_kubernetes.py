@@ -1,0 +1,217 @@
+"""`truss deploy` to Kubernetes, Knative and KServe: real kubectl, against a stand-in for the API server."""
+
+import itertools
+import json
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+from cluster_server import running_cluster
+
+from truss.cli import main
+from truss.config import parse_config
+from truss.deploy import Release, read_options, target_named
+
+IMAGE = "registry.example.com/team/iris@sha256:" + "1" * 64
+OTHER = "registry.example.com/team/iris@sha256:" + "2" * 64
+CONFIG = """
+model_name: iris
+resources: {cpu: 500m, memory: 4Gi, accelerator: "L4:2"}
+environment_variables: {LEVEL: high}
+secrets: {api-key: null}
+"""
+TARGETS = ("kubernetes", "knative", "kserve")
+
+needs_kubectl = pytest.mark.skipif(
+    not shutil.which("kubectl"), reason="kubectl is missing: scripts/setup-kubectl"
+)
+
+
+def planned(name, config=CONFIG, image=IMAGE, **options):
+    target = target_named(name)
+    return target.plan(Release("iris", image, parse_config(config)), read_options(target, options))
+
+
+@pytest.mark.parametrize("version", ["1.32", "1.34", "1.36"])
+@pytest.mark.parametrize(
+    "options", [{}, {"min_replicas": 2, "max_replicas": 5, "service_type": "LoadBalancer"}]
+)
+def test_manifests_are_what_kubernetes_takes(version, options):
+    plan = planned("kubernetes", node_selector={"gpu": "l4"}, image_pull_secret="pull", **options)
+    kinds = [resource.kind for resource in plan.resources]
+    assert kinds[:3] == ["Secret", "Deployment", "Service"]
+    assert (kinds[3:] == ["HorizontalPodAutoscaler", "PodDisruptionBudget"]) is bool(options)
+    for resource in plan.resources:
+        body = json.loads(json.dumps(resource.body, default=str))
+        kubernetes_validate.validate(body, version, strict=True)
+
+
+@pytest.mark.parametrize("name", ["knative", "kserve"])
+def test_pods_of_other_makers_are_pods(name):
+    body = planned(name).resources[-1].body
+    spec = body["spec"]["predictor"] if name == "kserve" else body["spec"]["template"]["spec"]
+    own = {"containerConcurrency", "timeoutSeconds", "minReplicas", "maxReplicas", "timeout"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "iris"},
+        "spec": {key: value for key, value in spec.items() if key not in own},
+    }
+    kubernetes_validate.validate(json.loads(json.dumps(pod)), "1.34", strict=True)
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    with running_cluster() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path)))
+        monkeypatch.setenv("TRUSS_SECRET_api-key", "s3cret")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run `truss WORDS...` about a Truss with an example."""
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path))
+    folder = tmp_path / "iris"
+    (folder / "model").mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n    def predict(self, request):\n        return 1\n"
+    )
+    (folder / "examples.yaml").write_text("- {name: one, input: {inputs: []}, expected: 1}\n")
+
+    def run(command, *words, ok=True):
+        status = main([command, str(folder), *map(str, words)])
+        ran = capsys.readouterr()
+        assert (status == 0) is ok, ran.out + ran.err
+        assert "Traceback" not in ran.err
+        assert "s3cret" not in ran.out + ran.err
+        return ran
+
+    return run
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", TARGETS)
+def test_from_the_first_deployment_to_the_last_trace(name, cluster, run):
+    words = ("--to", name, "--yes", "--json")
+    cluster.answers = [1, 1, 1]
+    first = json.loads(run("deploy", *words, "--image", IMAGE).out)
+    assert (first["state"], first["image"]) == ("healthy", IMAGE)
+    kinds = {found["kind"] for found in cluster.objects.values()}
+    assert "Secret" in kinds
+
+    cluster.asked.clear()
+    assert json.loads(run("deploy", *words, "--image", IMAGE).out) == first
+    assert cluster.asked == []
+    shown = run("deploy", "--to", name, "--image", OTHER, "--plan").out
+    assert OTHER in shown
+    assert cluster.asked == []
+
+    second = json.loads(run("deploy", *words, "--image", OTHER).out)
+    assert second["image"] == OTHER
+    assert len(cluster.asked) == 1
+    assert json.loads(run("status", "--to", name, "--json").out) == second
+    assert "the server is ready" in run("logs", "--to", name).out
+    listed = json.loads(run("rollback", "--to", name, "--list", "--json").out)
+    assert [(one["image"], one["current"]) for one in listed] == [(IMAGE, False), (OTHER, True)]
+    assert json.loads(run("rollback", "--to", name, "--json").out) == first
+
+    removed = json.loads(run("destroy", *words).out)["removed"]
+    assert cluster.objects == {}
+    assert {key.partition("/")[0] for key in removed} == kinds
+    assert "nothing is deployed" in run("status", "--to", name, ok=False).err
+
+
+@needs_kubectl
+@pytest.mark.parametrize("broken_after", range(3))
+def test_a_deployment_that_broke_off_is_gone_on_with(cluster, run, broken_after):
+    cluster.answers = [1, 1]
+    words = ("deploy", "--to", "kubernetes", "--yes", "--image", IMAGE)
+    run(*words)
+    for place in list(itertools.islice(cluster.objects, broken_after, None)):
+        del cluster.objects[place]
+    cluster.asked.clear()
+    run(*words)
+    assert len(cluster.objects) == 3
+    assert len(cluster.asked) == 3 - broken_after
+
+
+@needs_kubectl
+def test_what_others_made_is_left_alone(cluster, run):
+    theirs = {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": "iris", "generation": 1},
+        "spec": {},
+    }
+    cluster.objects["/api/v1/namespaces/default/services/iris"] = theirs
+    refused = run("deploy", "--to", "kubernetes", "--yes", "--image", IMAGE, ok=False)
+    assert "not made by Truss" in refused.err
+    assert cluster.objects == {"/api/v1/namespaces/default/services/iris": theirs}
+    run("destroy", "--to", "kubernetes", "--yes", ok=False)
+    assert list(cluster.objects.values()) == [theirs]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_new_one_that_fails_gives_way_to_the_one_before(name, cluster, run):
+    cluster.answers = [1, 2, 1]
+    words = ("deploy", "--to", name, "--yes", "--image")
+    run(*words, IMAGE)
+    failed = run(*words, OTHER, ok=False)
+    assert "'one'" in failed.err
+    assert "went back to revision 1" in failed.err
+    assert json.loads(run("status", "--to", name, "--json").out)["image"] == IMAGE
+
+
+@needs_kubectl
+def test_what_the_cluster_says_of_a_failure_is_told(cluster, run):
+    cluster.conditions = [
+        {
+            "type": "Progressing",
+            "status": "False",
+            "reason": "ProgressDeadlineExceeded",
+            "message": "no nodes",
+        }
+    ]
+    failed = run("deploy", "--to", "kubernetes", "--yes", "--image", IMAGE, ok=False)
+    assert "no nodes" in failed.err
+    assert "truss logs" in failed.err
+
+
+@needs_kubectl
+def test_refusals_are_told_apart(cluster, run, monkeypatch, tmp_path):
+    cluster.refuses = 401
+    assert "log in" in run("status", "--to", "kubernetes", ok=False).err
+    cluster.refuses = 403
+    refused = run("deploy", "--to", "kubernetes", "--yes", "--image", IMAGE, ok=False).err
+    assert "exceeded quota" in refused
+    assert "higher limit" in refused
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert "hint" in run("status", "--to", "kubernetes", ok=False).err
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install kubectl" in run("status", "--to", "kubernetes", ok=False).err
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", TARGETS)
+def test_files_are_a_base_for_kustomize(name, run, tmp_path, cluster):
+    run("deploy", "--to", name, "--image", IMAGE, "--out", tmp_path / "out")
+    built = subprocess.run(
+        ["kubectl", "kustomize", tmp_path / "out"], capture_output=True, text=True, check=True
+    ).stdout
+    documents = list(yaml.safe_load_all(built))
+    wanted = [resource.body for resource in planned(name).resources if resource.kind != "Secret"]
+    assert sorted(documents, key=str) == sorted(json.loads(json.dumps(wanted)), key=str)
+    dry = subprocess.run(
+        ["kubectl", "apply", "--dry-run=client", "--validate=false", "-k", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert dry.stdout.count("(dry run)") == len(documents)
+    assert cluster.objects == {}
