@@ -38,6 +38,13 @@ def test_file_then_environment_then_local_config_then_default(places, filled, wi
     assert places(*filled) == winner
 
 
+@pytest.mark.parametrize("variable", ["TRUSS_SECRET_api-key", "TRUSS_SECRET_api_key"])
+def test_a_variable_may_have_underscores_for_what_shells_do_not_take(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "from environment")
+    secrets = Secrets({"api-key": "from default"}, folder=tmp_path / "none", home=tmp_path)
+    assert secrets["api-key"] == "from environment"
+
+
 def test_undeclared_names_do_not_exist(monkeypatch):
     monkeypatch.setenv("TRUSS_SECRET_other", "x")
     secrets = Secrets({"key": None})

@@ -23,7 +23,7 @@ from truss.config.schema import (
     Transport,
     TrussConfig,
 )
-from truss.config.values import Accelerator, parse_accelerator, parse_size
+from truss.config.values import Accelerator, parse_accelerator, parse_size, secret_variable
 
 __all__ = [
     "CONFIG_FILE",
@@ -56,6 +56,7 @@ __all__ = [
     "read_config",
     "remove_value",
     "render_config",
+    "secret_variable",
     "set_value",
     "unknown_keys",
 ]

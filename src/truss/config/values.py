@@ -44,6 +44,7 @@ PYTHON_MINORS = range(7, 15)
 """Minor versions of Python 3 that `python_version` takes."""
 
 MAX_SECRET_NAME = 253
+SECRET_VARIABLE_PREFIX = "TRUSS_SECRET_"  # noqa: S105 (a prefix of names, not a secret)
 REGISTRY_SECRET_PREFIX = "DOCKER_REGISTRY_"  # noqa: S105 (a prefix of names, not a secret)
 """A build secret for a registry is named after the registry's address, which no other name may contain."""
 
@@ -268,6 +269,14 @@ def accelerator(value: Any, written: str | None) -> str | Mismatch:
         hint = f"did you mean `{near}`?" if near else ""
         return Mismatch(f"{wanted.kind!r} is not an accelerator that Truss knows", expected, hint)
     return value.strip()
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable that a secret of this name is read from: `TRUSS_SECRET_api_key` for `api-key`.
+
+    Shells and several platforms take nothing but letters, digits and `_` in the names of variables.
+    """
+    return SECRET_VARIABLE_PREFIX + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def secret_name(value: Any, written: str | None) -> str | Mismatch:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from truss.config import secret_variable
 from truss.errors import DeployError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _secret(value: SecretValue, known: Known) -> Revealed:
     if found is None:
         raise DeployError(
             f"the secret '{value.name}' has no value",
-            hint=f"set TRUSS_SECRET_{value.name}, or put it under `secrets:` in ~/.truss/config.yaml",
+            hint=f"set {secret_variable(value.name)}, or put it under `secrets:` in ~/.truss/config.yaml",
         )
     return Revealed(found, value.name)
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from truss.config import Accelerator, TrussConfig, parse_accelerator, parse_size
-from truss.errors import DeployError
+from truss.config import Accelerator, TrussConfig, parse_accelerator, parse_size, secret_variable
+from truss.errors import DeployError, PlanError
 
 PORT = 8080
 """Where the server listens in a container unless the platform says otherwise."""
@@ -78,8 +78,19 @@ class Release:
         """The names of the variables that a copy reads its secrets from -> the secrets' names.
 
         Some platforms take nothing but letters, digits and `_` there.
+
+        Raises:
+            PlanError: two secrets would be the same variable.
         """
-        return {f"TRUSS_SECRET_{re.sub('[^A-Za-z0-9_]', '_', name)}": name for name in self.secrets}
+        variables = {secret_variable(name): name for name in self.secrets}
+        if len(variables) < len(self.secrets):
+            lost = sorted(set(self.secrets) - set(variables.values()))
+            raise PlanError(
+                f"the secret '{lost[0]}' and another would be the same variable, {secret_variable(lost[0])}",
+                where="secrets",
+                hint="rename one of them in config.yaml, so that they differ in letters or digits",
+            )
+        return variables
 
     @property
     def grace(self) -> float:

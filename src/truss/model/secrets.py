@@ -12,13 +12,11 @@ The order, first hit wins:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from truss.config.values import SECRET_VARIABLE_PREFIX, secret_variable
 from truss.errors import TrussError
-
-ENVIRONMENT_PREFIX = "TRUSS_SECRET_"
 
 
 class Secrets(Mapping[str, str | None]):
@@ -41,8 +39,7 @@ class Secrets(Mapping[str, str | None]):
     def __getitem__(self, name: str) -> str | None:
         if name not in self._defaults:
             raise KeyError(f"secret {name!r} is not declared: add it under `secrets:` in config.yaml")
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-        variables = (os.environ.get(ENVIRONMENT_PREFIX + one) for one in (name, plain))
+        variables = (os.environ.get(one) for one in (SECRET_VARIABLE_PREFIX + name, secret_variable(name)))
         for found in (self._from_file(name), *variables):
             if found is not None:
                 return found

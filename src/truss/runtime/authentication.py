@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from time import monotonic
 
-from truss.config import TrussConfig
+from truss.config import TrussConfig, secret_variable
 from truss.errors import ServerStartError, TrussError, UnauthorizedError
 from truss.model.secrets import Secrets
 
@@ -88,7 +88,7 @@ def api_keys(config: TrussConfig) -> ApiKeys | None:
         raise ServerStartError(
             f"secret {name!r} holds no API key",
             where=where,
-            hint=f"set TRUSS_SECRET_{name}, or write one a line to the file {name} in the secrets folder",
+            hint=f"set {secret_variable(name)}, or write one a line to the file {name} in the secrets folder",
         )
     return keys
 

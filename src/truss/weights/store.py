@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from truss.config import secret_variable
 from truss.errors import WeightsError
 from truss.weights.sources import Source
 
@@ -85,7 +86,7 @@ def refused(source: Source, *, given: bool) -> WeightsError:
     elif source.secret:
         hint = (
             f"give the secret '{source.secret}' a value: declare it under `secrets:` in config.yaml, "
-            f"and set TRUSS_SECRET_{source.secret} or the file /secrets/{source.secret}"
+            f"and set {secret_variable(source.secret)} or the file /secrets/{source.secret}"
         )
     else:
         hint = "name the secret that opens it in config.yaml (`auth_secret_name`), and give it a value"

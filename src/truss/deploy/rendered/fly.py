@@ -100,7 +100,7 @@ def _check(path: str, interval: str) -> dict[str, str]:
 
 def _notes(release: Release) -> Iterator[str]:
     if release.secrets:
-        values = " ".join(f"TRUSS_SECRET_{name}=VALUE" for name in release.secrets)
+        values = " ".join(f"{variable}=VALUE" for variable in release.secret_variables)
         yield f"secrets are Fly.io's, which it gives as variables: fly secrets set {values}"
     if release.grace > _LONGEST_STOP:
         yield f"a machine that stops has {_LONGEST_STOP} s, not {release.grace:g} s"

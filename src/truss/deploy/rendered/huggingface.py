@@ -69,5 +69,5 @@ def _notes(release: Release) -> Iterator[str]:
     if release.accelerator is not None:
         yield "choose the Space's GPU in its settings: files cannot ask for one"
     if release.secrets:
-        names = ", ".join(f"TRUSS_SECRET_{name}" for name in release.secrets)
+        names = ", ".join(release.secret_variables)
         yield f"put its secrets into the Space's settings, as {names}"

@@ -105,6 +105,6 @@ def _notes(release: Release) -> Iterator[str]:
     if release.accelerator is not None:
         yield f"GPU: {_gpu(release)}"
     if release.secrets:
-        values = " ".join(f"TRUSS_SECRET_{name}=VALUE" for name in release.secrets)
+        values = " ".join(f"{variable}=VALUE" for variable in release.secret_variables)
         yield f"secrets are Modal's, which it gives as variables: modal secret create {release.name} {values}"
     yield "an answer that takes longer than 150 s goes on behind a redirect, which the client has to follow"

@@ -54,12 +54,8 @@ class SkyPilotTarget:
 
 
 def _command(release: Release) -> str:
-    secrets = "".join(f" --secret {_variable(name)}" for name in release.secrets)
+    secrets = "".join(f" --secret {name}" for name in release.secret_variables)
     return f"sky serve up service.yaml --service-name {release.name}{secrets}"
-
-
-def _variable(secret: str) -> str:
-    return f"TRUSS_SECRET_{secret}"
 
 
 def _service(release: Release, options: SkyPilotOptions) -> Mapping[str, Any]:
@@ -86,7 +82,7 @@ def _service(release: Release, options: SkyPilotOptions) -> Mapping[str, Any]:
         },
         "resources": resources,
         **({"envs": release.environment} if release.environment else {}),
-        **({"secrets": dict.fromkeys(map(_variable, release.secrets))} if release.secrets else {}),
+        **({"secrets": dict.fromkeys(release.secret_variables)} if release.secrets else {}),
         "run": "cd /app && exec python3 -m truss.runtime.container serve\n",
     }
 
@@ -98,5 +94,5 @@ def _notes(release: Release) -> Iterator[str]:
             f"GPU: {gpus.count} {gpus.kind}" if gpus.kind else "name the kind of GPU in resources.accelerator"
         )
     if release.secrets:
-        names = ", ".join(map(_variable, release.secrets))
+        names = ", ".join(release.secret_variables)
         yield f"set {names} before the command, which hands them on"
