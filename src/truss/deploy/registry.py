@@ -32,6 +32,7 @@ BUILT_IN = MappingProxyType(
         "modal": "truss.deploy.rendered.modal:ModalTarget",
         "skypilot": "truss.deploy.rendered.skypilot:SkyPilotTarget",
         "huggingface-spaces": "truss.deploy.rendered.huggingface:SpacesTarget",
+        "huggingface-endpoints": "truss.deploy.rendered.endpoints:EndpointsTarget",
     }
 )
 """The targets that come with Truss, by name."""
