@@ -109,7 +109,7 @@ def test_secrets_are_files_and_shown_nowhere(run, engine, small, tmp_path, monke
     )
     words = ("--port", str(port), "--yes")
     missing = run("deploy", folder, *words, ok=False)
-    assert "TRUSS_SECRET_api-key" in missing.stderr
+    assert "TRUSS_SECRET_api_key" in missing.stderr
     (tmp_path / "home").mkdir(exist_ok=True)
     (tmp_path / "home" / "config.yaml").write_text("secrets: {api-key: t0ken$HOME}\n")
     done = run("deploy", folder, *words)
