@@ -29,19 +29,22 @@ class RunningEngine:
 
     host: str
 
-    def docker(self, *words: str | Path, check: bool = True) -> str:
-        """Run `docker WORDS...` and return what it prints.
+    def docker(self, *words: str | Path, check: bool = True, both: bool = False) -> str:
+        """Run `docker WORDS...` and return what it prints; with `both`, what it says on standard error too.
 
         Raises:
             AssertionError: it failed, and `check` is set; with what it said.
         """
         done = subprocess.run(
             ["docker", "--host", self.host, *map(str, words)],  # noqa: S607 - wherever it is installed
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if both else subprocess.PIPE,
             text=True,
             check=False,
         )
-        assert done.returncode == 0 or not check, f"docker {' '.join(map(str, words))}:\n{done.stderr}"
+        assert done.returncode == 0 or not check, (
+            f"docker {' '.join(map(str, words))}:\n{done.stderr or done.stdout}"
+        )
         return done.stdout.strip()
 
     @contextlib.contextmanager
