@@ -53,6 +53,7 @@ class Model:
 """
 
 ROWS = {"instances": [1, 2]}
+HASTE = 6  # seconds
 COLUMNS = (
     *("platform", "arguments", "port", "user", "restrictions", "memory", "health", "predict"),
     *("answer", "stop", "last answer", "exit"),
@@ -234,7 +235,8 @@ class Host:
             told = time.monotonic()
             status = self.engine.docker("wait", container)
             asking.join(60)
-            assert time.monotonic() - told < place.grace, "it would have been killed"
+            took = time.monotonic() - told
+            assert took < place.grace, f"{place.name} would have killed it: {took:.2f} s"
             killed = self.engine.docker("inspect", container, "--format", "{{.State.OOMKilled}}") == "true"
             return Outcome(answer, replies[0], int(status), killed, self._log(container))
 
@@ -329,10 +331,13 @@ def outcomes(
     (folder / "model" / "model.py").write_text(MODEL)
     name = bench.build(folder, "doubler:1")["reference"]
     engine.docker("pull", "--quiet", name)
+    host = Host(engine, name)
+    # Those that leave seconds only are not to share the cores with others.
+    hasty = {place.name: host.outcome(place) for place in PLACES if place.grace < HASTE}
+    calm = [place for place in PLACES if place.grace >= HASTE]
     with ThreadPoolExecutor(3) as pool:
-        return dict(
-            zip([place.name for place in PLACES], pool.map(Host(engine, name).outcome, PLACES), strict=True)
-        )
+        ended = zip(calm, pool.map(host.outcome, calm), strict=True)
+        return hasty | {place.name: outcome for place, outcome in ended}
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
