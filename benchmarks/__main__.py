@@ -7,6 +7,7 @@ import signal
 import sys
 
 from benchmarks import (
+    gpu,
     health,
     images,
     memory,
@@ -35,6 +36,7 @@ _PARTS = (
     "operations",
     "requirements",
     "images",
+    "gpu",
     "simulation",
     "report",
 )
@@ -109,6 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
         failures += sum(kind.problem is not None for kind in requirements.run(only=options.framework or ()))
     if "images" in parts:
         images.run(repetitions=1 if options.quick else options.repetitions)
+    if "gpu" in parts:
+        gpu.run(repetitions=1 if options.quick else options.repetitions, seconds=1 if options.quick else 4)
     if "simulation" in parts:
         simulation.run()
     if "report" in parts:

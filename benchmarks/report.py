@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import (
+    gpu,
     health,
     images,
     memory,
@@ -62,6 +63,9 @@ def run(name: str = "serving") -> None:
     kinds = requirements.read()
     if kinds:
         replace_part(PAGE, "requirements", _requirements(kinds))
+    rates, facts = gpu.read()
+    if rates:
+        replace_part(PAGE, "gpu", _gpu(rates, facts))
     figures, measured = images.read()
     if figures:
         replace_part(PAGE, "images", _images(figures, measured))
@@ -176,6 +180,18 @@ def _health(latencies: Sequence[health.Latency]) -> str:
         for one in latencies
     ]
     return table(["", "median", "99 %", "longest", "limit (99 %)", "held"], rows)
+
+
+def _gpu(rates: Sequence[gpu.Rate], facts: Mapping[str, Any]) -> str:
+    rows = [
+        [one.title, number(one.rate), *(f"{number(value)} ms" for value in (one.p50, one.p99))]
+        for one in rates
+    ]
+    head = (
+        f"Measured {facts['date']} at commit {facts['commit']} on one {facts['gpu']} with {facts['cores']} "
+        f"cores beside it, torch {facts['torch']}."
+    )
+    return f"{head}\n\n" + table(["", "sentences per second", "median", "99 %"], rows)
 
 
 def _wrapped(shares: Sequence[wrapped.Share]) -> str:
