@@ -49,10 +49,8 @@ def saved(folder: Path, kind: str, **options: Any) -> str:
 
 
 def encoder(folder: Path, device: str) -> Any:
-    modules = sentence_transformers.models
-    words = modules.Transformer(saved(folder, "BertModel"))
-    pooling = modules.Pooling(words.get_word_embedding_dimension())
-    return sentence_transformers.SentenceTransformer(modules=[words, pooling], device=device)
+    # Of a plain model the library makes one that takes the mean of its tokens' vectors.
+    return sentence_transformers.SentenceTransformer(saved(folder, "BertModel"), device=device)
 
 
 def cross_encoder(folder: Path, device: str) -> Any:

@@ -91,7 +91,7 @@ def test_an_exported_program_is_served_on_the_gpu(device, tmp_path):
 def test_half_precision_over_http(tmp_path):
     model = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 2)).to("cuda", torch.float16)
     handle = truss.create(model, tmp_path / "truss", examples={"inputs": ROWS})
-    with running_server(Path(handle.path)) as server:
+    with running_server(handle.truss_dir) as server:
         answer = server.predict({"inputs": ROWS}).json()["predictions"]
     expected = model(torch.tensor(ROWS, dtype=torch.float16, device="cuda")).tolist()
     assert np.allclose(answer, expected, rtol=1e-2, atol=1e-2)

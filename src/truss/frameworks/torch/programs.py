@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,11 +80,14 @@ def write_program(program: Any, folder: Path) -> Written:
     import torch
     from torch.export.passes import move_to_device_pass
 
+    file = folder / "model.pt2"
     tensors = (*program.state_dict.values(), *program.constants.values())
-    if any(isinstance(tensor, torch.Tensor) and tensor.device.type != "cpu" for tensor in tensors):
-        program = move_to_device_pass(copy.deepcopy(program), "cpu")
     try:
-        torch.export.save(program, folder / "model.pt2")
+        torch.export.save(program, file)
+        if any(isinstance(tensor, torch.Tensor) and tensor.device.type != "cpu" for tensor in tensors):
+            # What was saved is loaded to be moved, since moving changes a program and `copy.deepcopy` of one
+            # names its inputs anew, which torch then refuses.
+            torch.export.save(move_to_device_pass(torch.export.load(file), "cpu"), file)
     except Exception as error:
         raise PackagingError(
             f"torch cannot save this exported program: {reason_of(error)}",
