@@ -48,6 +48,9 @@ class Policy(Protocol):
     def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
         """Whether to hand over: `arrived` are the waiting requests' times, oldest first."""
 
+    def arrived(self, now: float) -> None:
+        """A request has come."""
+
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """A batch came back: its rows, how long it ran, how long its oldest had waited; how many wait now."""
 
@@ -168,6 +171,7 @@ class Simulation:
 
     def _arrive(self) -> None:
         self._queue.append(self.now)
+        self._policy.arrived(self.now)
         self._consult()
 
     def _consult(self) -> None:

@@ -1,16 +1,16 @@
-"""How long to hold is a choice: the same situations with other shares of the fixed cost."""
+"""How long to hold is a choice: what is learned beside fixed shares of the fixed cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from benchmarks.simulation.cases import COSTS, PATTERNS
 from benchmarks.simulation.engine import Outcome, Simulation
 from benchmarks.simulation.policies import Truss
-from truss.runtime.batching import HOLD_FRACTION
+from truss.runtime.batching import NO_HOLD, Hold
 
-_FRACTIONS = (0.0, HOLD_FRACTION, 0.2, 0.5)
+_FRACTIONS = (None, 0.0, 0.1, 0.2, 0.5)
 _SITUATIONS = (
     ("8 clients", "flat"),
     ("64 clients", "flat"),
@@ -24,25 +24,24 @@ _SITUATIONS = (
 
 
 class _TrussHolding(Truss):
-    """Truss, holding for another share."""
+    """Truss, always holding for the same share."""
 
     def __init__(self, fraction: float) -> None:
         super().__init__()
         self._fraction = fraction
 
-    def hold_for(self, rows: int, waiting: int):
-        """Scaled from the server's own."""
-        hold = super().hold_for(rows, waiting)
-        return replace(hold, seconds=hold.seconds * self._fraction / HOLD_FRACTION)
+    def hold_for(self, rows: int, waiting: int) -> Hold:
+        """Whether clients come back or not."""
+        return Hold(rows + waiting, self._fraction * self._cost.fixed) if rows + waiting > 1 else NO_HOLD
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One situation with one share."""
+    """One situation with one share; None: the learned one."""
 
     pattern: str
     cost: str
-    fraction: float
+    fraction: float | None
     outcome: Outcome
 
 
@@ -53,5 +52,6 @@ def trials() -> Iterator[Trial]:
     for pattern, cost in _SITUATIONS:
         for fraction in _FRACTIONS:
             arrivals = patterns[pattern].make(costs[cost], 1)
-            outcome = Simulation(arrivals, costs[cost], _TrussHolding(fraction), 1, seed=1).run()
+            policy = Truss() if fraction is None else _TrussHolding(fraction)
+            outcome = Simulation(arrivals, costs[cost], policy, 1, seed=1).run()
             yield Trial(pattern, cost, fraction, outcome)

@@ -48,7 +48,7 @@ def _find(cases: Sequence[Case], pattern: str, cost: str, workers: int, policy: 
 
 
 def _hold(trials: Sequence[Trial]) -> str:
-    fractions = sorted({trial.fraction for trial in trials})
+    fractions = list(dict.fromkeys(trial.fraction for trial in trials))
     situations = list(dict.fromkeys((trial.pattern, trial.cost) for trial in trials))
     rows = []
     for pattern, cost in situations:
@@ -59,7 +59,8 @@ def _hold(trials: Sequence[Trial]) -> str:
             ]
             row.append(f"{number(trial.outcome.rate)}/s, {number(trial.outcome.p50 * 1e3)} ms")
         rows.append(row)
-    return table(["one worker", *(f"{fraction:.0%}" for fraction in fractions)], rows)
+    heads = ("learned" if fraction is None else f"{fraction:.0%}" for fraction in fractions)
+    return table(["one worker", *heads], rows)
 
 
 def _draw(cases: Sequence[Case]) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from benchmarks.simulation.engine import Decision
-from truss.runtime.batching import NO_HOLD, CostModel, Hold, hold_after
+from truss.runtime.batching import NO_HOLD, CostModel, Hold, Returns, hold_after
 
 _SHORTEST_TIMER = 0.001
 """The server's event loop counts milliseconds: a shorter hold is not worth a timer."""
@@ -23,6 +23,9 @@ class Greedy:
         """Everything, up to the limit."""
         return Decision(min(len(arrived), self._most))
 
+    def arrived(self, now: float) -> None:
+        """Nothing to learn."""
+
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Nothing to learn."""
 
@@ -33,6 +36,7 @@ class Truss:
     def __init__(self, most: int = 128) -> None:
         self._most = most
         self._cost = CostModel()
+        self._returns = Returns()
         self._hold = NO_HOLD
         self._hold_until = 0.0
 
@@ -45,15 +49,20 @@ class Truss:
             return Decision(min(self._most, math.ceil(len(arrived) / idle)))
         return Decision(min(len(arrived), self._most))
 
+    def arrived(self, now: float) -> None:
+        """Somebody may be back."""
+        self._returns.arrived(now)
+
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Learn the cost; maybe begin to hold."""
+        self._cost.observe(rows, seconds)
         self._hold = self.hold_for(rows, waiting)
         self._hold_until = now + self._hold.seconds if self._hold.seconds >= _SHORTEST_TIMER else 0.0
-        self._cost.observe(rows, seconds)
+        self._returns.watch(rows, now, self._cost)
 
     def hold_for(self, rows: int, waiting: int) -> Hold:
         """The server's own choice."""
-        return hold_after(rows, waiting, self._cost)
+        return hold_after(rows, waiting, self._cost, self._returns)
 
 
 class SizeOrTimeout:
@@ -69,6 +78,9 @@ class SizeOrTimeout:
         if len(arrived) >= self._size or now - arrived[0] >= self._timeout - 1e-9:
             return Decision(min(len(arrived), self._size))
         return Decision(again=arrived[0] + self._timeout)
+
+    def arrived(self, now: float) -> None:
+        """Nothing to learn."""
 
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Nothing to learn."""
@@ -104,6 +116,9 @@ class Fitted:
         if len(arrived) < self._most and others_cost <= self._usual_wait * 0.95:
             return Decision(again=now + self._TICK)
         return Decision(min(len(arrived), self._most))
+
+    def arrived(self, now: float) -> None:
+        """Nothing to learn."""
 
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Remember the batch, and fit now and then."""

@@ -4,9 +4,10 @@ The rule is greedy: an idle worker gets what is waiting, at once. While it compu
 what gathered is the next batch. One refinement keeps closed-loop clients together. When a batch
 returns, its clients are about to send again, while others already wait. Taking those others at once
 splits the clients into two groups that take turns, at half the throughput when a batch costs much
-whatever its size. So the next batch is held, for at most a tenth of the fixed cost of a batch, until
-as many requests wait as were being served or waiting when the batch returned. A lone client never
-waits: when its request arrives, everyone expected is there.
+whatever its size. So the next batch is held until as many requests wait as were being served or waiting
+when the batch returned. How long is learned: while clients do come back soon, up to half of the fixed
+cost of a batch, which a batch for all of them saves twice over; when they do not, a tenth of it. A lone
+client never waits: when its request arrives, everyone expected is there.
 
 `docs/architecture/batching.md` compares this with other policies by simulation.
 """
@@ -16,7 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HOLD_FRACTION = 0.1
-"""The share of a batch's fixed cost that may be spent on waiting for its clients to come back."""
+"""The share of a batch's fixed cost that may be spent, on average, on waiting in vain for its clients."""
+
+LONGEST_HOLD = 0.5
+"""The share of a batch's fixed cost that one hold takes at the most."""
 
 _MEMORY = 0.98
 """Weight kept by past batches at each new one: about the last fifty count, so a change shows in seconds."""
@@ -69,6 +73,59 @@ class CostModel:
         return self.fixed + self.per_row * rows
 
 
+class Returns:
+    """How often the clients of a batch are back soon after it: a share that fades as the cost does.
+
+    Soon is within half of what a batch costs before its first row. When several workers take turns, requests
+    come faster than that whoever sends them, so soon is also within half of the time from one batch's
+    answers to the next one's.
+
+    Attributes:
+        missed: The share of recent batches after which not so many requests came in time; 1 before the first.
+        soon: Seconds that count as soon.
+    """
+
+    __slots__ = ("_awaited", "_between", "_deadline", "_watched", "missed", "soon")
+
+    _MEMORY = 0.9
+    """Weight kept by past batches at each new one: a change of the traffic counts within ten."""
+
+    def __init__(self) -> None:
+        self._awaited = 0
+        self._between = self._deadline = self._watched = 0.0
+        self.missed = 1.0
+        self.soon = 0.0
+
+    def watch(self, answered: int, now: float, cost: CostModel) -> None:
+        """A batch has been answered: its clients may come back from now on.
+
+        Args:
+            answered: How many they are.
+            now: What the clock says, in seconds.
+            cost: The model's fitted cost.
+        """
+        if self._awaited and now > self._deadline:
+            self._learn(1.0)
+        if self._watched:
+            # After a pause of the traffic the batches before it say more.
+            since = min(now - self._watched, cost.fixed)
+            self._between = (
+                self._between * self._MEMORY + since * (1 - self._MEMORY) if self._between else since
+            )
+        self.soon = LONGEST_HOLD * min(cost.fixed, self._between)
+        self._awaited, self._watched, self._deadline = answered, now, now + self.soon
+
+    def arrived(self, now: float) -> None:
+        """A request has come, whoever sent it: those who were answered cannot be told from others."""
+        if self._awaited:
+            self._awaited -= 1
+            if not self._awaited:
+                self._learn(float(now > self._deadline))
+
+    def _learn(self, missed: float) -> None:
+        self.missed = self.missed * self._MEMORY + missed * (1 - self._MEMORY)
+
+
 @dataclass(frozen=True)
 class Hold:
     """Wait up to `seconds` for `expected` requests to be waiting; no waiting when `seconds` is 0."""
@@ -80,17 +137,23 @@ class Hold:
 NO_HOLD = Hold(0, 0.0)
 
 
-def hold_after(returned: int, waiting: int, cost: CostModel) -> Hold:
+def hold_after(returned: int, waiting: int, cost: CostModel, returns: Returns) -> Hold:
     """How long to hold the next batch when one has just returned.
+
+    What is waited in vain is the longer the more often clients do not come; on average it stays below
+    `HOLD_FRACTION` of the fixed cost.
 
     Args:
         returned: How many requests the batch answered.
         waiting: How many requests wait at that moment.
         cost: The model's fitted cost.
+        returns: How often clients have been back soon.
     """
     if returned + waiting <= 1:
         return NO_HOLD
-    return Hold(returned + waiting, HOLD_FRACTION * cost.fixed)
+    least = HOLD_FRACTION * cost.fixed
+    most = max(least, returns.soon)
+    return Hold(returned + waiting, min(most, least / returns.missed) if returns.missed else most)
 
 
 UNJOINED_BURST_SECONDS = 0.001

@@ -24,7 +24,7 @@ from truss.errors import (
     WorkerLostError,
 )
 from truss.runtime.arena import Lease
-from truss.runtime.batching import CostModel, hold_after, unjoined_burst
+from truss.runtime.batching import CostModel, Returns, hold_after, unjoined_burst
 from truss.runtime.frames import Answers, Chunk
 from truss.runtime.holding import Holding
 from truss.runtime.jobs import Caller, Job, JobQueue, Talker
@@ -74,6 +74,7 @@ class Pool:
         self._queue = JobQueue()
         self._workers: list[Worker] = []
         self._cost = CostModel()
+        self._returns = Returns()
         self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
         self._next_id = 0
@@ -212,6 +213,7 @@ class Pool:
         seconds = limit if timeout is None or (limit is not None and limit < timeout) else timeout
         if seconds is not None:
             job.timer = self._loop.call_later(seconds, self._expire, job, seconds)
+        self._returns.arrived(job.arrived)
         self._queue.append(job)
         if len(self._queue) >= _BURST and self.interruptible:
             self._dispatch()
@@ -362,14 +364,18 @@ class Pool:
             self._count_runs(answers, 1)
             self._learn_cost(answers)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
-        if self._joins and not worker.is_async:
-            self._holding.begin(hold_after(len(answered), len(self._queue), self._cost))
+        holds = self._joins and not worker.is_async
+        if holds:
+            hold = hold_after(len(answered), len(self._queue), self._cost, self._returns)
+            self._holding.begin(hold)
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
         for job, answer in answered:
             if job is not None:
                 job.succeed(answer)
-        self._holding.start_clock()
+        if holds:
+            self._holding.start_clock()
+            self._returns.watch(len(answered), perf_counter(), self._cost)
 
     def on_chunk(self, worker: Worker, chunk: Chunk) -> None:
         """A part of a streamed answer is there."""
