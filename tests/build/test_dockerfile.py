@@ -51,6 +51,16 @@ def test_what_is_not_asked_for_is_not_there():
     assert "\nRUN" not in text
 
 
+def test_every_command_sees_the_secrets_of_the_build():
+    mapping = "build: {secret_to_path_mapping: {token: /etc/token, auth: /etc/apt/auth.conf.d/ours}}\n"
+    runs = [line for line in rendered(CONFIG + mapping).splitlines() if line.startswith("RUN")]
+    mounts = (
+        "--mount=type=secret,id=auth,target=/etc/apt/auth.conf.d/ours "
+        "--mount=type=secret,id=token,target=/etc/token"
+    )
+    assert [line.startswith(f"RUN {mounts} ") for line in runs] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

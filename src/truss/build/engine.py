@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from truss.errors import EngineError
@@ -21,6 +24,13 @@ LABEL = "io.truss.container"
 
 IMAGE_LABEL = "io.truss.schema"
 """Marks the images that we made."""
+
+_PROXIES = tuple(
+    name for scheme in ("HTTP", "HTTPS", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
+)
+
+_CORRECT = "correct system_packages or build_commands in config.yaml"
+_SECRETS_NEED = "; with Docker, secrets of a build need BuildKit, the engine's part `buildx`"
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,11 @@ class Engine:
 
         Podman gives a caller without rights a namespace, in which its root is the caller.
         """
-        return f"{0 if Path(self.program).name.startswith('podman') else os.getuid()}:0"
+        return f"{0 if self._is_podman else os.getuid()}:0"
+
+    @property
+    def _is_podman(self) -> bool:
+        return Path(self.program).name.startswith("podman")
 
     def has_image(self, name: str) -> bool:
         """Whether the engine holds an image of that name."""
@@ -119,25 +133,49 @@ class Engine:
         if process.returncode:
             raise self._error("the image could not be loaded", said)
 
-    def build(self, context: Path, name: str, *, network: str = "") -> None:
+    def build(
+        self,
+        context: Path,
+        name: str,
+        *,
+        network: str = "",
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Build an image from a folder with a Dockerfile; what the engine says of it goes to stderr.
+
+        Its commands use the proxies that this process's environment names, which stay out of the image.
 
         Args:
             context: The folder.
             name: What the image is called.
             network: The network that commands of the build have; empty: the engine's default.
+            secrets: The values of the secrets that the Dockerfile mounts, by their ids.
 
         Raises:
             EngineError: the build failed.
         """
         words = [self.program, "build", "--tag", name, *(["--network", network] if network else [])]
-        done = subprocess.run([*words, str(context)], stdout=sys.stderr, check=False)
+        words += self._proxies()
+        # Docker's older builder knows no secrets.
+        variables = {**os.environ, "DOCKER_BUILDKIT": "1"} if secrets else None
+        with _as_files(secrets) as files:
+            words += [f"--secret=id={secret},src={file}" for secret, file in files.items()]
+            done = subprocess.run([*words, str(context)], stdout=sys.stderr, env=variables, check=False)
         if done.returncode:
             raise EngineError(
                 f"the build of {name} failed: see above",
                 where=str(context / "Dockerfile"),
-                hint="correct system_packages or build_commands in config.yaml",
+                hint=_CORRECT + (_SECRETS_NEED if secrets else ""),
             )
+
+    def _proxies(self) -> list[str]:
+        """Options that hand on the proxies; podman does it by itself.
+
+        https://docs.docker.com/reference/dockerfile/#predefined-args: they are in no history.
+        """
+        if self._is_podman:
+            return []
+        return [f"--build-arg={name}" for name in _PROXIES if os.environ.get(name)]
 
     def push(self, name: str) -> str:
         """Push an image to the registry that its name says; gives its digest.
@@ -258,6 +296,16 @@ def find_engine(program: str | None = None) -> Engine:
         "there is no container engine on this machine",
         hint="install Docker or podman; `truss serve` and `truss build` need none",
     )
+
+
+@contextlib.contextmanager
+def _as_files(secrets: Mapping[str, str]) -> Iterator[dict[str, Path]]:
+    """Files of the secrets' values, which only this user can read and which are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder, str(number)) for number, name in enumerate(secrets)}
+        for name, file in files.items():
+            file.write_text(secrets[name], encoding="utf-8")
+        yield files
 
 
 def _container(found: dict[str, Any]) -> Container:

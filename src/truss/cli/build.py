@@ -67,7 +67,7 @@ def command(
     What was made from is written to truss.lock in the Truss.
     """
     from truss.build import LayerCache, Options, build, found_lock, read_lock, write_lock
-    from truss.build.containers import build_with_engine, image_name
+    from truss.build.containers import build_with_engine, image_name, secrets_of
     from truss.build.dockerfile import needs_engine
     from truss.config import read_config
     from truss.environments.kept import cache_dir
@@ -94,7 +94,7 @@ def command(
             platforms[0],
             base=base,
             network=network,
-            secrets=Secrets(config.secrets),
+            secrets=Secrets(secrets_of(config)),
             say=note,
         )
         _deliver(engine, name, destination is not None, output, as_json=as_json)
@@ -150,9 +150,12 @@ def _deliver(engine: Engine, name: str, pushes: bool, output: Path | None, *, as
 
 def _push(built: Built, destination: Reference, cache: LayerCache) -> Pushed:
     from truss.build.pushes import push
+    from truss.cli.uploads import shown
 
     note(f"Pushing to {destination}")
-    return push(built.image, destination, cache, built.attached)
+    sizes = {layer.digest: layer.size for image in built.images for layer in image.layers}
+    with shown(sum(sizes.values())) as progress:
+        return push(built.image, destination, cache, built.attached, progress=progress)
 
 
 def _write(built: Built, output: Path, name: str) -> None:
