@@ -26,7 +26,7 @@ def rendered(config):
 def test_it_reads_from_top_to_bottom():
     text = rendered(CONFIG)
     order = [
-        "FROM docker.io/library/python:3.11-slim@sha256:0",
+        "FROM --platform=linux/amd64 docker.io/library/python:3.11-slim@sha256:0",
         "apt-get install --yes --no-install-recommends",
         "curl \\\n        libgomp1",
         "COPY site /opt/truss/site",

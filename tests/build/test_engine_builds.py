@@ -97,6 +97,22 @@ def test_what_a_build_reads_is_not_left_in_its_image(bench, engine, small, monke
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_an_engine_builds_for_the_platform_that_is_named(bench, engine, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    words = ("--builder", "docker", "--platform", "linux/arm64", "--tag", "elsewhere:1")
+    done = bench.run("build", small("elsewhere"), *words, "--output", tmp_path / "image.tar")
+    assert done.returncode == 0, done.stderr
+    assert engine.docker("image", "inspect", "--format", "{{.Architecture}}", "elsewhere:1") == "arm64"
+
+
+def test_where_an_engine_writes_is_an_archive(bench, engine, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    done = bench.run("build", small("laid"), "--builder", "docker", "--output", tmp_path / "layout")
+    assert done.returncode == 2
+    assert "--output PATH.tar" in done.stderr
+    assert not (tmp_path / "layout").exists()
+
+
 def test_a_secret_of_the_build_without_a_value_is_named(bench, small, tmp_path):
     folder = small(
         "unset",

@@ -67,7 +67,8 @@ def render(
     own = {name: value for name, value in settings.env.items() if base_env.get(name) != value}
     run = _run(config.build.secret_to_path_mapping)
     blocks = [
-        HEAD + f"FROM {base}\nUSER root",
+        # The wheels are for one platform, whatever the engine's own is.
+        HEAD + f"FROM --platform={settings.platform} {base}\nUSER root",
         _system_packages(config.system_packages, run),
         _copy(WHEELS),
         _assignments("ENV", own),

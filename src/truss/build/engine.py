@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,9 @@ IMAGE_LABEL = "io.truss.schema"
 _PROXIES = tuple(
     name for scheme in ("HTTP", "HTTPS", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
 )
+
+_SAYS_NOTHING = re.compile(r"Error: failed to start containers: |(Run|See) '.* --help'")
+"""What Docker ends its errors with, after the line that says what is wrong."""
 
 _CORRECT = "correct system_packages or build_commands in config.yaml"
 _SECRETS_NEED = "; with Docker, secrets of a build need BuildKit, the engine's part `buildx`"
@@ -75,8 +79,8 @@ class Start:
     user: str = ""
 
     def words(self) -> list[str]:
-        """The words after `docker`."""
-        words = ["run", "--detach", "--init", "--publish", f"127.0.0.1:{self.port or ''}:8080"]
+        """The words after `docker` that make the container."""
+        words = ["create", "--init", "--publish", f"127.0.0.1:{self.port or ''}:8080"]
         words += ["--label", f"{LABEL}={self.truss_dir}"]
         for name, value in self.environment.items():
             words += ["--env", f"{name}={value}"]
@@ -198,14 +202,20 @@ class Engine:
         self._run(["save", "--output", str(file), name])
 
     def start(self, start: Start) -> Container:
-        """Start a container.
+        """Start a container; one that cannot be started does not stay behind.
 
         Raises:
             EngineError: the engine refuses, e.g. because the port is taken.
         """
-        found = self._run(start.words())
-        assert found is not None
-        return self.container(found.split()[-1])
+        made = self._run(start.words())
+        assert made is not None
+        name = made.split()[-1]
+        try:
+            self._run(["start", name])
+        except EngineError:
+            self._run(["rm", "--force", name], check=False)
+            raise
+        return self.container(name)
 
     def container(self, name: str) -> Container:
         """What the engine says of a container.
@@ -276,7 +286,8 @@ class Engine:
         return None
 
     def _error(self, what: str, said: str) -> EngineError:
-        reason = said.strip().splitlines()[-1] if said.strip() else "it says nothing"
+        lines = [line for line in said.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
+        reason = lines[-1].strip() if lines else "it says nothing"
         return EngineError(f"{what}: {reason}", hint=_hint(said))
 
 
@@ -293,8 +304,8 @@ def find_engine(program: str | None = None) -> Engine:
         if shutil.which(name):
             return Engine(name)
     raise EngineError(
-        "there is no container engine on this machine",
-        hint="install Docker or podman; `truss serve` and `truss build` need none",
+        f"there is no container engine '{program}' here" if program else "there is no container engine here",
+        hint="install Docker or podman, or name where it is; `truss serve` and `truss build` need none",
     )
 
 

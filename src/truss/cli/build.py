@@ -80,10 +80,14 @@ def command(
     config = read_config(directory)
     cache = LayerCache(cache_dir() / "images")
     platforms = tuple(Platform.parse(text.strip()) for text in platform.split(","))
+    if output is not None and output.suffix == ".tar" and len(platforms) > 1:
+        raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
     engine = _engine(builder, needs_engine(config))
     if engine is not None:
         if locked or len(platforms) > 1:
             raise click.UsageError("with an engine there is no --locked, and one platform at a time")
+        if output is not None and output.suffix != ".tar":
+            raise click.UsageError("an engine writes an archive, not a layout: --output PATH.tar")
         name = str(destination) if destination else tag or f"{image_name(config, directory)}:latest"
         build_with_engine(
             directory,
@@ -166,8 +170,7 @@ def _write(built: Built, output: Path, name: str) -> None:
     if output.suffix != ".tar":
         write_layout(output, built.image, attached=built.attached)
         return
-    if not isinstance(built.image, Image):
-        raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
+    assert isinstance(built.image, Image)  # of one platform
     write_docker_archive(output, built.image, Reference.parse(name))
 
 
