@@ -86,16 +86,10 @@ def docker_of(engine: RunningEngine, folder: Path) -> Docker:
     Raises:
         RuntimeError: there is none.
     """
-    folder.mkdir(parents=True)
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    for program in dict.fromkeys(filter(None, (shutil.which("docker"), "/usr/bin/docker"))):
-        docker = Docker(engine, program)
-        try:
-            docker.run("build", "--quiet", str(folder))
-        except RuntimeError:
-            continue
-        return docker
-    raise RuntimeError("no docker with BuildKit: install Debian's docker.io, or Docker with buildx")
+    program = engine.program_with_buildkit(folder)
+    if program is None:
+        raise RuntimeError("no docker with BuildKit: install Debian's docker.io, or Docker with buildx")
+    return Docker(engine, program)
 
 
 def context_of(truss_dir: Path, folder: Path, bench: Bench) -> Context:

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from truss.build import LayerCache, context
-from truss.build.containers import PORT, image_in_engine, image_name, wait_until_ready
+from truss.build.containers import PORT, image_in_engine, image_name, secrets_of, wait_until_ready
 from truss.build.contents import APP
 from truss.build.engine import Container, Engine, Start, find_engine
 from truss.config import TrussConfig, read_config
@@ -38,7 +38,7 @@ def build_image(truss_dir: Path, *, engine: Engine | None = None, say: Say = lam
     """
     config = read_config(truss_dir)
     cache = LayerCache(cache_dir() / "images")
-    secrets = Secrets(config.secrets)
+    secrets = Secrets(secrets_of(config))
     return image_in_engine(truss_dir, config, engine or find_engine(), cache, _platform(), say, secrets)
 
 

@@ -194,6 +194,14 @@ def test_a_base_that_is_not_there_is_named(bench, small, tmp_path):
     assert not (tmp_path / "layout").exists()
 
 
+def test_an_archive_for_two_platforms_is_refused_before_anything_is_made(bench, small, tmp_path):
+    words = ("--platform", "linux/amd64,linux/arm64", "--output", tmp_path / "image.tar")
+    done = bench.run("build", small("archives"), *words, cache=tmp_path / "cache")
+    assert done.returncode == 2
+    assert "an archive holds one platform" in done.stderr
+    assert not (tmp_path / "cache").exists()
+
+
 def test_where_to_must_be_said(bench, small):
     done = bench.run("build", small("nowhere"))
     assert done.returncode == 2

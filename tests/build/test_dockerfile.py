@@ -26,7 +26,7 @@ def rendered(config):
 def test_it_reads_from_top_to_bottom():
     text = rendered(CONFIG)
     order = [
-        "FROM docker.io/library/python:3.11-slim@sha256:0",
+        "FROM --platform=linux/amd64 docker.io/library/python:3.11-slim@sha256:0",
         "apt-get install --yes --no-install-recommends",
         "curl \\\n        libgomp1",
         "COPY site /opt/truss/site",
@@ -49,6 +49,16 @@ def test_what_is_not_asked_for_is_not_there():
     text = rendered("model_name: iris\n")
     assert "apt-get" not in text
     assert "\nRUN" not in text
+
+
+def test_every_command_sees_the_secrets_of_the_build():
+    mapping = "build: {secret_to_path_mapping: {token: /etc/token, auth: /etc/apt/auth.conf.d/ours}}\n"
+    runs = [line for line in rendered(CONFIG + mapping).splitlines() if line.startswith("RUN")]
+    mounts = (
+        "--mount=type=secret,id=auth,target=/etc/apt/auth.conf.d/ours "
+        "--mount=type=secret,id=token,target=/etc/token"
+    )
+    assert [line.startswith(f"RUN {mounts} ") for line in runs] == [True] * 3
 
 
 @pytest.mark.parametrize(

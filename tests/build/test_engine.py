@@ -9,6 +9,8 @@ from truss.build.engine import Engine, Start, find_engine
 from truss.config import parse_config
 from truss.errors import EngineError
 
+END = "Run 'docker run --help' for more information"
+
 
 def test_a_container_listens_on_the_loopback_only():
     start = Start(
@@ -20,7 +22,7 @@ def test_a_container_listens_on_the_loopback_only():
         gpus=True,
     )
     assert start.words() == [
-        *("run", "--detach", "--init", "--publish", "127.0.0.1:8123:8080"),
+        *("create", "--init", "--publish", "127.0.0.1:8123:8080"),
         *("--label", "io.truss.container=/home/me/iris", "--env", "MODE=fast"),
         *("--mount", "type=bind,source=/home/me/.truss/s,target=/secrets,readonly"),
         *("--gpus", "all", "truss/iris:1"),
@@ -30,9 +32,11 @@ def test_a_container_listens_on_the_loopback_only():
 
 def test_no_engine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EngineError, match="no container engine") as caught:
+    with pytest.raises(EngineError, match="no container engine here") as caught:
         find_engine()
     assert "truss serve" in caught.value.hint
+    with pytest.raises(EngineError, match="no container engine 'doker' here"):
+        find_engine("doker")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,9 @@ def test_no_engine(monkeypatch, tmp_path):
 )
 def test_a_refusal_says_what_to_do(said, hint, tmp_path):
     program = tmp_path / "docker"
-    program.write_text(f"#!/bin/sh\necho first >&2\necho '{said}' >&2\nexit 125\n")
+    program.write_text(
+        f"#!/bin/sh\necho first >&2\necho '{said}' >&2\necho >&2\necho \"{END}\" >&2\nexit 125\n"
+    )
     program.chmod(0o755)
     engine = Engine(str(program))
     for ask in (lambda: engine.start(Start("x", Path("/x"))), lambda: engine.load([b"archive"])):

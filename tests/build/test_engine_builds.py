@@ -1,5 +1,6 @@
 """Images that an engine builds, since their config asks for what wheels cannot give."""
 
+import hashlib
 import json
 
 import httpx
@@ -65,6 +66,62 @@ def test_a_failing_command_is_the_configs(bench, engine, small, monkeypatch, tmp
     assert done.returncode == 1
     assert "build_commands in config.yaml" in done.stderr
     assert not (tmp_path / "image.tar").exists()
+
+
+def test_what_a_build_reads_is_not_left_in_its_image(bench, engine, small, monkeypatch, tmp_path):
+    program = engine.program_with_buildkit(tmp_path / "probe")
+    if program is None:
+        pytest.skip("no docker with BuildKit is installed")
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    proxy = "http://builder:pr0xy-password@127.0.0.1:9"
+    monkeypatch.setenv("TRUSS_SECRET_index_token", "s3cret-of-the-build")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    command = "(cat /etc/token; printenv HTTP_PROXY) | sha256sum > /opt/seen"
+    folder = small(
+        "reading",
+        config=f"build_commands: ['{command}']\n"
+        "build: {secret_to_path_mapping: {index_token: /etc/token}}\n",
+    )
+    words = ("--builder", program, "--tag", "reading:1", "--output", tmp_path / "image.tar")
+    done = bench.run("build", folder, *words)
+    assert done.returncode == 0, done.stderr
+    seen = hashlib.sha256(f"s3cret-of-the-build{proxy}\n".encode()).hexdigest()
+    told = engine.docker("history", "--no-trunc", "reading:1") + engine.docker("inspect", "reading:1")
+    everything = (tmp_path / "image.tar").read_bytes() + told.encode()
+    assert seen.encode() in everything
+    for private in (b"s3cret-of-the-build", b"pr0xy-password"):
+        assert private not in everything
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_an_engine_builds_for_the_platform_that_is_named(bench, engine, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    words = ("--builder", "docker", "--platform", "linux/arm64", "--tag", "elsewhere:1")
+    done = bench.run("build", small("elsewhere"), *words, "--output", tmp_path / "image.tar")
+    assert done.returncode == 0, done.stderr
+    assert engine.docker("image", "inspect", "--format", "{{.Architecture}}", "elsewhere:1") == "arm64"
+
+
+def test_where_an_engine_writes_is_an_archive(bench, engine, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    done = bench.run("build", small("laid"), "--builder", "docker", "--output", tmp_path / "layout")
+    assert done.returncode == 2
+    assert "--output PATH.tar" in done.stderr
+    assert not (tmp_path / "layout").exists()
+
+
+def test_a_secret_of_the_build_without_a_value_is_named(bench, small, tmp_path):
+    folder = small(
+        "unset",
+        config="build_commands: ['true']\nbuild: {secret_to_path_mapping: {index-token: /etc/token}}\n",
+    )
+    done = bench.run("build", folder, "--output", tmp_path / "image.tar")
+    assert done.returncode == 1
+    assert "'index-token', which the build reads, has no value" in done.stderr
+    assert "TRUSS_SECRET_index_token" in done.stderr
 
 
 def test_a_build_context_is_complete(bench, engine, wanting, tmp_path):

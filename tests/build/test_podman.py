@@ -81,9 +81,13 @@ def test_run_image_and_an_image_as_anybody(bench, podman, iris):
     assert podman("inspect", name, "--format", "{{.State.ExitCode}}") == "0"
 
 
-def test_podman_builds_what_wheels_cannot_give(bench, podman, small, tmp_path):
+def test_podman_builds_what_wheels_cannot_give(bench, podman, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUSS_SECRET_token", "s3cret-of-the-build")
     folder = small(
-        "commanded", "open('/opt/made').read().strip()", "build_commands: ['echo 7 > /opt/made']\n"
+        "commanded",
+        "open('/opt/made').read().strip()",
+        "build_commands: ['wc -c < /etc/token > /opt/made']\n"
+        "build: {secret_to_path_mapping: {token: /etc/token}}\n",
     )
     words = ["--builder", "podman", "--network", "host", "--tag", "commanded:1"]
     done = bench.run("build", folder, "--output", tmp_path / "image.tar", *words)
@@ -91,8 +95,10 @@ def test_podman_builds_what_wheels_cannot_give(bench, podman, small, tmp_path):
     port = free_port()
     podman("run", "--detach", "--network", "host", "--env", f"PORT={port}", "commanded:1")
     wait_until_ready(f"http://127.0.0.1:{port}")
-    assert ask(f"http://127.0.0.1:{port}") == {"predictions": ["7"]}
+    assert ask(f"http://127.0.0.1:{port}") == {"predictions": [str(len("s3cret-of-the-build"))]}
     assert (tmp_path / "image.tar").stat().st_size > 1_000_000
+    assert b"s3cret-of-the-build" not in (tmp_path / "image.tar").read_bytes()
+    assert "s3cret-of-the-build" not in podman("inspect", "commanded:1")
 
 
 def test_podman_is_taken_where_docker_is_missing(monkeypatch, tmp_path):

@@ -89,7 +89,9 @@ def test_a_taken_port_is_said(run, small):
     folder = small("port")
     told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
     done = run("run-image", folder, "--port", told["url"].rpartition(":")[2], ok=False)
-    assert "--port" in done.stderr
+    assert "port is already allocated" in done.stderr
+    assert "choose another with --port" in done.stderr
+    assert json.loads(run("kill", folder, "--json").stdout) == {"stopped": [told["container"]]}
 
 
 def test_no_container_of_a_truss(run, small):

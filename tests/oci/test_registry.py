@@ -248,6 +248,7 @@ def test_nobody_at_that_port_is_a_clear_error():
         pull_image(Reference.parse("localhost:1/m:1"), AMD64, registry=client("localhost:1"))
     assert caught.value.where == "localhost:1"
     assert "refused" in caught.value.message
+    assert "registry runs" in caught.value.hint
 
 
 def test_no_host_of_that_name_is_a_clear_error():

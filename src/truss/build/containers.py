@@ -14,8 +14,9 @@ from truss.build.context import write_context
 from truss.build.daemonless import Options, Say, build
 from truss.build.dockerfile import needs_engine
 from truss.build.engine import Container, Engine
-from truss.config import TrussConfig
-from truss.errors import EngineError
+from truss.config import CONFIG_FILE, TrussConfig
+from truss.config.values import secret_variable
+from truss.errors import EngineError, ImageError
 from truss.oci import Image, Platform, Reference
 from truss.oci.docker_archive import archive_blocks
 
@@ -70,13 +71,39 @@ def build_with_engine(
     """Build the image of a Truss with a container engine, which runs what its config asks for.
 
     Raises:
-        EnvironmentBuildError, ImageError, MissingExtraError: the build context cannot be written.
+        EnvironmentBuildError, ImageError, MissingExtraError: the build context cannot be written, or a secret
+            that the build reads has no value.
         EngineError: the build failed.
     """
+    readable = _build_secrets(truss_dir, config, secrets)
     with tempfile.TemporaryDirectory() as place:
         context = Path(place) / "context"
         write_context(truss_dir, config, context, cache, platform, base, secrets, say)
-        engine.build(context, name, network=network)
+        engine.build(context, name, network=network, secrets=readable)
+
+
+def secrets_of(config: TrussConfig) -> dict[str, str | None]:
+    """The secrets that a build may ask for, with their defaults: the model's, and those of its commands."""
+    return {**dict.fromkeys(config.build.secret_to_path_mapping), **config.secrets}
+
+
+def _build_secrets(truss_dir: Path, config: TrussConfig, secrets: Mapping[str, str | None]) -> dict[str, str]:
+    """The values of the secrets that the build's commands read.
+
+    Raises:
+        ImageError: one has no value.
+    """
+    found = {}
+    for name in config.build.secret_to_path_mapping:
+        value = secrets.get(name)
+        if value is None:
+            raise ImageError(
+                f"the secret '{name}', which the build reads, has no value",
+                where=str(truss_dir / CONFIG_FILE),
+                hint=f"set {secret_variable(name)}, or `secrets:` in ~/.truss/config.yaml",
+            )
+        found[name] = value
+    return found
 
 
 def image_name(config: TrussConfig, truss_dir: Path) -> str:

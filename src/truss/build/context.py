@@ -80,7 +80,9 @@ def write_context(
         alone = (contents.entry(truss_dir, file) for file in contents.data_files(truss_dir, config))
         _lay(beside, DATA, [*contents.small_data(truss_dir, config), *alone])
         _lay(beside, MODEL, contents.code(truss_dir, config))
-        text = render(str(pulled.reference), settings, pulled.image.config.env, config, baked=bool(baked))
+        # Of this platform exactly: an engine may hold another platform's image of the same index.
+        exactly = str(pulled.reference.at(pulled.image.digest))
+        text = render(exactly, settings, pulled.image.config.env, config, baked=bool(baked))
         (beside / "Dockerfile").write_text(text, encoding="utf-8", newline="\n")
         beside.chmod(0o755)
         if folder.exists():

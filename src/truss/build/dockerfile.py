@@ -65,12 +65,14 @@ def render(
         baked: Whether the context has weights from elsewhere.
     """
     own = {name: value for name, value in settings.env.items() if base_env.get(name) != value}
+    run = _run(config.build.secret_to_path_mapping)
     blocks = [
-        HEAD + f"FROM {base}\nUSER root",
-        _system_packages(config.system_packages),
+        # The wheels are for one platform, whatever the engine's own is.
+        HEAD + f"FROM --platform={settings.platform} {base}\nUSER root",
+        _system_packages(config.system_packages, run),
         _copy(WHEELS),
         _assignments("ENV", own),
-        _commands(config.build_commands),
+        _commands(config.build_commands, run),
         _copy(SERVER),
         _copy(BAKED) if baked else "",
         _copy(DATA),
@@ -81,12 +83,21 @@ def render(
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _system_packages(names: Sequence[str]) -> str:
+def _run(secrets: Mapping[str, str]) -> str:
+    """The instruction that runs a command, which sees the build's secrets as files that are in no layer.
+
+    https://docs.docker.com/build/building/secrets/
+    """
+    mounts = (f"--mount=type=secret,id={name},target={path}" for name, path in sorted(secrets.items()))
+    return " ".join(["RUN", *mounts])
+
+
+def _system_packages(names: Sequence[str], run: str) -> str:
     if not names:
         return ""
     listed = " \\\n        ".join(shlex.quote(name) for name in sorted(names))
     return (
-        "RUN apt-get update \\\n"
+        f"{run} apt-get update \\\n"
         "    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\\n"
         f"        {listed} \\\n"
         "    && rm -rf /var/lib/apt/lists/*"
@@ -107,10 +118,10 @@ def _quoted(value: str) -> str:
     return '"' + escaped.replace("\n", "\\n") + '"'
 
 
-def _commands(commands: Sequence[str]) -> str:
+def _commands(commands: Sequence[str], run: str) -> str:
     if not commands:
         return ""
-    return "\n".join([f"WORKDIR {contents.APP}", *(f"RUN {command}" for command in commands)])
+    return "\n".join([f"WORKDIR {contents.APP}", *(f"{run} {command}" for command in commands)])
 
 
 def _start(settings: ImageConfig) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from truss.errors import EngineError
@@ -21,6 +25,16 @@ LABEL = "io.truss.container"
 
 IMAGE_LABEL = "io.truss.schema"
 """Marks the images that we made."""
+
+_PROXIES = tuple(
+    name for scheme in ("HTTP", "HTTPS", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
+)
+
+_SAYS_NOTHING = re.compile(r"Error: failed to start containers: |(Run|See) '.* --help'")
+"""What Docker ends its errors with, after the line that says what is wrong."""
+
+_CORRECT = "correct system_packages or build_commands in config.yaml"
+_SECRETS_NEED = "; with Docker, secrets of a build need BuildKit, the engine's part `buildx`"
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,8 @@ class Start:
     user: str = ""
 
     def words(self) -> list[str]:
-        """The words after `docker`."""
-        words = ["run", "--detach", "--init", "--publish", f"127.0.0.1:{self.port or ''}:8080"]
+        """The words after `docker` that make the container."""
+        words = ["create", "--init", "--publish", f"127.0.0.1:{self.port or ''}:8080"]
         words += ["--label", f"{LABEL}={self.truss_dir}"]
         for name, value in self.environment.items():
             words += ["--env", f"{name}={value}"]
@@ -91,7 +105,11 @@ class Engine:
 
         Podman gives a caller without rights a namespace, in which its root is the caller.
         """
-        return f"{0 if Path(self.program).name.startswith('podman') else os.getuid()}:0"
+        return f"{0 if self._is_podman else os.getuid()}:0"
+
+    @property
+    def _is_podman(self) -> bool:
+        return Path(self.program).name.startswith("podman")
 
     def has_image(self, name: str) -> bool:
         """Whether the engine holds an image of that name."""
@@ -119,25 +137,49 @@ class Engine:
         if process.returncode:
             raise self._error("the image could not be loaded", said)
 
-    def build(self, context: Path, name: str, *, network: str = "") -> None:
+    def build(
+        self,
+        context: Path,
+        name: str,
+        *,
+        network: str = "",
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Build an image from a folder with a Dockerfile; what the engine says of it goes to stderr.
+
+        Its commands use the proxies that this process's environment names, which stay out of the image.
 
         Args:
             context: The folder.
             name: What the image is called.
             network: The network that commands of the build have; empty: the engine's default.
+            secrets: The values of the secrets that the Dockerfile mounts, by their ids.
 
         Raises:
             EngineError: the build failed.
         """
         words = [self.program, "build", "--tag", name, *(["--network", network] if network else [])]
-        done = subprocess.run([*words, str(context)], stdout=sys.stderr, check=False)
+        words += self._proxies()
+        # Docker's older builder knows no secrets.
+        variables = {**os.environ, "DOCKER_BUILDKIT": "1"} if secrets else None
+        with _as_files(secrets) as files:
+            words += [f"--secret=id={secret},src={file}" for secret, file in files.items()]
+            done = subprocess.run([*words, str(context)], stdout=sys.stderr, env=variables, check=False)
         if done.returncode:
             raise EngineError(
                 f"the build of {name} failed: see above",
                 where=str(context / "Dockerfile"),
-                hint="correct system_packages or build_commands in config.yaml",
+                hint=_CORRECT + (_SECRETS_NEED if secrets else ""),
             )
+
+    def _proxies(self) -> list[str]:
+        """Options that hand on the proxies; podman does it by itself.
+
+        https://docs.docker.com/reference/dockerfile/#predefined-args: they are in no history.
+        """
+        if self._is_podman:
+            return []
+        return [f"--build-arg={name}" for name in _PROXIES if os.environ.get(name)]
 
     def push(self, name: str) -> str:
         """Push an image to the registry that its name says; gives its digest.
@@ -160,14 +202,20 @@ class Engine:
         self._run(["save", "--output", str(file), name])
 
     def start(self, start: Start) -> Container:
-        """Start a container.
+        """Start a container; one that cannot be started does not stay behind.
 
         Raises:
             EngineError: the engine refuses, e.g. because the port is taken.
         """
-        found = self._run(start.words())
-        assert found is not None
-        return self.container(found.split()[-1])
+        made = self._run(start.words())
+        assert made is not None
+        name = made.split()[-1]
+        try:
+            self._run(["start", name])
+        except EngineError:
+            self._run(["rm", "--force", name], check=False)
+            raise
+        return self.container(name)
 
     def container(self, name: str) -> Container:
         """What the engine says of a container.
@@ -238,7 +286,8 @@ class Engine:
         return None
 
     def _error(self, what: str, said: str) -> EngineError:
-        reason = said.strip().splitlines()[-1] if said.strip() else "it says nothing"
+        lines = [line for line in said.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
+        reason = lines[-1].strip() if lines else "it says nothing"
         return EngineError(f"{what}: {reason}", hint=_hint(said))
 
 
@@ -255,9 +304,19 @@ def find_engine(program: str | None = None) -> Engine:
         if shutil.which(name):
             return Engine(name)
     raise EngineError(
-        "there is no container engine on this machine",
-        hint="install Docker or podman; `truss serve` and `truss build` need none",
+        f"there is no container engine '{program}' here" if program else "there is no container engine here",
+        hint="install Docker or podman, or name where it is; `truss serve` and `truss build` need none",
     )
+
+
+@contextlib.contextmanager
+def _as_files(secrets: Mapping[str, str]) -> Iterator[dict[str, Path]]:
+    """Files of the secrets' values, which only this user can read and which are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder, str(number)) for number, name in enumerate(secrets)}
+        for name, file in files.items():
+            file.write_text(secrets[name], encoding="utf-8")
+        yield files
 
 
 def _container(found: dict[str, Any]) -> Container:

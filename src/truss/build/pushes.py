@@ -6,15 +6,20 @@ the first into that of the second. Which repository that is, only somebody knows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from truss.build.cache import LayerCache
-from truss.oci import Artifact, Blob, Image, ImageIndex, Pushed, Reference, Repository, push_image
+from truss.oci import Artifact, Blob, Image, ImageIndex, Progress, Pushed, Reference, Repository, push_image
 
 
 def push(
-    image: Image | ImageIndex, destination: Reference, cache: LayerCache, attached: Sequence[Artifact] = ()
+    image: Image | ImageIndex,
+    destination: Reference,
+    cache: LayerCache,
+    attached: Sequence[Artifact] = (),
+    *,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Pushed:
     """Push an image; layers that were pushed to the same registry before are taken over from there.
 
@@ -23,12 +28,14 @@ def push(
         destination: Where to.
         cache: Where it is remembered which layers are where.
         attached: What goes along with it.
+        progress: Told of every step, by one thread at a time.
 
     Raises:
         ImageError: as `push_image`, or the cache cannot be written.
     """
     repository = destination.repository
-    pushed = push_image(_with_origins(image, repository.registry, cache), destination, attached=attached)
+    known = _with_origins(image, repository.registry, cache)
+    pushed = push_image(known, destination, attached=attached, progress=progress)
     for layer in _layers(image):
         cache.note_repository(repository.registry, layer.digest, repository.name)
     return pushed

@@ -67,7 +67,7 @@ def command(
     What was made from is written to truss.lock in the Truss.
     """
     from truss.build import LayerCache, Options, build, found_lock, read_lock, write_lock
-    from truss.build.containers import build_with_engine, image_name
+    from truss.build.containers import build_with_engine, image_name, secrets_of
     from truss.build.dockerfile import needs_engine
     from truss.config import read_config
     from truss.environments.kept import cache_dir
@@ -80,10 +80,14 @@ def command(
     config = read_config(directory)
     cache = LayerCache(cache_dir() / "images")
     platforms = tuple(Platform.parse(text.strip()) for text in platform.split(","))
+    if output is not None and output.suffix == ".tar" and len(platforms) > 1:
+        raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
     engine = _engine(builder, needs_engine(config))
     if engine is not None:
         if locked or len(platforms) > 1:
             raise click.UsageError("with an engine there is no --locked, and one platform at a time")
+        if output is not None and output.suffix != ".tar":
+            raise click.UsageError("an engine writes an archive, not a layout: --output PATH.tar")
         name = str(destination) if destination else tag or f"{image_name(config, directory)}:latest"
         build_with_engine(
             directory,
@@ -94,7 +98,7 @@ def command(
             platforms[0],
             base=base,
             network=network,
-            secrets=Secrets(config.secrets),
+            secrets=Secrets(secrets_of(config)),
             say=note,
         )
         _deliver(engine, name, destination is not None, output, as_json=as_json)
@@ -150,9 +154,12 @@ def _deliver(engine: Engine, name: str, pushes: bool, output: Path | None, *, as
 
 def _push(built: Built, destination: Reference, cache: LayerCache) -> Pushed:
     from truss.build.pushes import push
+    from truss.cli.uploads import shown
 
     note(f"Pushing to {destination}")
-    return push(built.image, destination, cache, built.attached)
+    sizes = {layer.digest: layer.size for image in built.images for layer in image.layers}
+    with shown(sum(sizes.values())) as progress:
+        return push(built.image, destination, cache, built.attached, progress=progress)
 
 
 def _write(built: Built, output: Path, name: str) -> None:
@@ -163,8 +170,7 @@ def _write(built: Built, output: Path, name: str) -> None:
     if output.suffix != ".tar":
         write_layout(output, built.image, attached=built.attached)
         return
-    if not isinstance(built.image, Image):
-        raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
+    assert isinstance(built.image, Image)  # of one platform
     write_docker_archive(output, built.image, Reference.parse(name))
 
 

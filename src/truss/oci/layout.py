@@ -171,7 +171,11 @@ def write_layout(
         _put(_new(unfinished), image, name, attached)
         unfinished.replace(folder)  # an empty folder of that name gives way
     except OSError as error:
-        raise ImageError(f"the layout cannot be written: {error.strerror}", where=str(folder)) from error
+        raise ImageError(
+            f"the layout cannot be written: {error.strerror or error}",
+            where=str(folder),
+            hint="give yourself the right to write there, or choose another place",
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Layout(folder)

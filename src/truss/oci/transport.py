@@ -241,7 +241,11 @@ def unreachable(url: str, error: Exception) -> RegistryError:
         return RegistryUnavailableError(
             "there is no host of that name", where=host, hint="check the name and the connection"
         )
-    return RegistryUnavailableError(f"the connection failed: {_said(error)}", where=host)
+    return RegistryUnavailableError(
+        f"the connection failed: {_said(error)}",
+        where=host,
+        hint="see that the registry runs and is reached from here, then run the same again",
+    )
 
 
 def _tries(error: RegistryUnavailableError, patience: Patience) -> int:

@@ -47,6 +47,25 @@ class RunningEngine:
         )
         return done.stdout.strip()
 
+    def program_with_buildkit(self, folder: Path) -> str | None:
+        """The first `docker` of this machine that can ask this engine for BuildKit; None when none can.
+
+        Args:
+            folder: Where to write something to build; is made.
+        """
+        folder.mkdir(parents=True)
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        for program in dict.fromkeys(filter(None, (shutil.which("docker"), "/usr/bin/docker"))):
+            done = subprocess.run(
+                [program, "--host", self.host, "build", "--quiet", str(folder)],
+                env={**os.environ, "DOCKER_BUILDKIT": "1"},
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return program
+        return None
+
     @contextlib.contextmanager
     def container(self, image: str, *options: str, arguments: Sequence[str] = ()) -> Iterator[str]:
         """Run an image on the host's network until the block ends; gives the container's id."""
