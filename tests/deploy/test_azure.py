@@ -156,7 +156,9 @@ def test_templates_hold_parameters_for_secrets_and_no_marker(name):
     for file in plan.files:
         told = json.loads(file.text)
         assert "${" not in file.text.replace("${{azureml:", "")
-        assert [one["type"] for one in told["resources"]]
+        assert all(one["type"] and one["apiVersion"] and one["name"] for one in told["resources"])
+    *_, main = json.loads(plan.files[0].text)["resources"]
+    assert any("guid(" in one for one in main["dependsOn"]), "it is pulled only once it may be"
     assert json.loads(plan.files[0].text)["parameters"]["TRUSS_SECRET_api_key"] == {"type": "securestring"}
 
 

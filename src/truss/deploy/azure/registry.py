@@ -63,6 +63,7 @@ class Pull(Thing):
     kind = "acr:pull"
     type = "Microsoft.Authorization/roleAssignments"
     api = "2022-04-01"
+    awaited = True
 
     def __init__(self, principal: Callable[[Account, str], str]) -> None:
         self._principal = principal

@@ -25,11 +25,13 @@ class Thing:
         kind: As of a `Resource`.
         type: What Azure calls it.
         api: The version of its API.
+        awaited: Whether what follows it in a plan needs it, without using an output of it.
     """
 
     kind: str
     type: str
     api: str
+    awaited = False
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """What is sent to make it what a plan's body says."""
@@ -113,13 +115,17 @@ def template(
     kinds = {one.kind: one for one in things}
     said: Mapping[str, Named] = {one.kind: one for one in (*things, *lookups)}
     entries: list[dict[str, Any]] = []
+    awaited: list[str] = []
     for resource in plan.resources:
         thing = kinds[resource.kind]
         body = _expressed(resource.body, lambda one: _said(one, said))
         needed = [one for one in _needed(resource.body) if one.partition("/")[0] in kinds]
         after = [_said(Output(one, "id"), said) for one in needed]
         entry = thing.entry(Resource(resource.kind, resource.name, body))
-        entries.append({"type": thing.type, "apiVersion": thing.api, **entry, "dependsOn": after})
+        entries.append(
+            {"type": thing.type, "apiVersion": thing.api, **entry, "dependsOn": [*after, *awaited]}
+        )
+        awaited += [entry["name"]] if thing.awaited else []
     names = sorted({name for one in plan.resources for name in secrets_in(one.body)})
     parameters = {**further, **{secret_variable(name): {"type": "securestring"} for name in names}}
     text = {"$schema": _SCHEMA, "contentVersion": "1.0.0.0", "parameters": parameters, "resources": entries}
