@@ -120,11 +120,9 @@ def template(
         thing = kinds[resource.kind]
         body = _expressed(resource.body, lambda one: _said(one, said))
         needed = [one for one in _needed(resource.body) if one.partition("/")[0] in kinds]
-        after = [_said(Output(one, "id"), said) for one in needed]
+        after = [*(_said(Output(one, "id"), said) for one in needed), *awaited]
         entry = thing.entry(Resource(resource.kind, resource.name, body))
-        entries.append(
-            {"type": thing.type, "apiVersion": thing.api, **entry, "dependsOn": [*after, *awaited]}
-        )
+        entries.append({"type": thing.type, "apiVersion": thing.api, **entry, "dependsOn": after})
         awaited += [entry["name"]] if thing.awaited else []
     names = sorted({name for one in plan.resources for name in secrets_in(one.body)})
     parameters = {**further, **{secret_variable(name): {"type": "securestring"} for name in names}}
