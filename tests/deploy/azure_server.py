@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -71,8 +71,19 @@ def _strict(model: Any) -> Any:
     for name, field in fields.items():
         value = getattr(model, name)
         if value is not None:
+            _check_type(model, name, value)
             found[field._rest_name] = _strict(value)
     return found
+
+
+def _check_type(model: Any, name: str, value: Any) -> None:
+    """Hold a text, number or truth value against what its field takes; the models themselves do not."""
+    declared = next(
+        kind.__annotations__[name] for kind in type(model).__mro__ if name in kind.__annotations__
+    )
+    plain = [one for one in get_args(declared) if one in (str, int, float, bool)]
+    if plain and not isinstance(value, (*plain, *([int] if float in plain else []))):
+        raise TypeError(f"{name} is {value!r}, not of {declared}")
 
 
 class AzureApis(ThreadingHTTPServer):

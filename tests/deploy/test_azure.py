@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aws_server import free_address
-from azure_server import GROUP, AzureApis, RefusedError, azure
+from azure_server import GROUP, MODELS, AzureApis, RefusedError, azure, check
 
 from truss.config import parse_config
 from truss.deploy import Action, Plan, Platform, Release, apply, destroy, read_options, target_named
@@ -186,6 +186,20 @@ def test_a_name_of_somebody_else_is_refused(apis):
     with pytest.raises(NameTakenError, match="was not made by Truss"):
         apply(planned("container-apps"), connected("container-apps"), {})
     assert apis.things[path]["tags"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("containerApps", {"template": {"containers": [{"name": "model", "imag": "x"}]}}),
+        ("containerApps", {"configuration": {"ingress": {"targetPort": "a port"}}}),
+        ("onlineEndpoints", {"authMode": "Key", "public": True}),
+        ("deployments", {"endpointComputeType": "Managed", "livenessProbe": {"period": "soon"}}),
+    ],
+)
+def test_the_stand_in_refuses_what_is_not_of_azures_models(kind, properties):
+    with pytest.raises(RefusedError):
+        check(MODELS[kind], {"location": "westeurope", "properties": properties})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -128,7 +128,7 @@ class Account:
         try:
             return self.call("GET", path, api)
         except PlatformRefusalError as error:
-            if error.code in _ABSENT:
+            if error.code == _ABSENT:
                 return None
             raise
 
@@ -155,7 +155,7 @@ class Account:
         try:
             self.done("DELETE", path, api)
         except PlatformRefusalError as error:
-            if error.code not in _ABSENT:
+            if error.code != _ABSENT:
                 raise
 
     def lines(self, url: str, token: str) -> Iterator[str]:
@@ -213,8 +213,8 @@ class Account:
             ) from error
 
 
-_ABSENT = ("ResourceNotFound", "NotFound", "UserError", "404")
-"""How Azure's services say that there is nothing; Machine Learning's code for it is a general one."""
+_ABSENT = "404"
+"""How we call whatever code a service has for what is not there."""
 
 
 def _named(variable: str, option: str) -> str:
@@ -255,7 +255,7 @@ def _refusal(error: Any, what: str) -> DeployError:
         return PlatformAuthError(text, hint="the guide lists the roles that deploying needs")
     if _is_limit(code, reply.status_code):
         return QuotaError(text, hint="ask for a higher quota (portal, Quotas), or remove what is not needed")
-    return PlatformRefusalError(text, code="404" if reply.status_code == 404 else code)
+    return PlatformRefusalError(text, code=_ABSENT if reply.status_code == 404 else code)
 
 
 def _is_limit(code: str, status: int) -> bool:
