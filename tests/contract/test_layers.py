@@ -89,7 +89,7 @@ THIRD_PARTY_INSIDE: dict[str, frozenset[str]] = {
     "runtime": frozenset({"PIL", "grpc", "numpy", "opentelemetry", "pyarrow"}),
     "packaging": frozenset({"cloudpickle", "numpy", "packaging", "rich"}),
     "cli": frozenset({"rich"}),
-    "deploy": frozenset({"boto3", "botocore", "google", "googleapiclient", "httplib2", "ruamel"}),
+    "deploy": frozenset({"boto3", "botocore", "google", "googleapiclient", "httplib2", "azure", "ruamel"}),
     "environments": frozenset({"uv"}),
     "build": frozenset({"tomli"}),
     "weights": frozenset({"gcsfs", "huggingface_hub", "s3fs"}),

@@ -28,6 +28,8 @@ BUILT_IN = MappingProxyType(
         "lambda": "truss.deploy.aws.functions:LambdaTarget",
         "cloud-run": "truss.deploy.google.cloud_run:CloudRunTarget",
         "vertex": "truss.deploy.google.vertex:VertexTarget",
+        "container-apps": "truss.deploy.azure.container_apps:ContainerAppsTarget",
+        "azureml": "truss.deploy.azure.machine_learning:MachineLearningTarget",
         "fly": "truss.deploy.rendered.fly:FlyTarget",
         "modal": "truss.deploy.rendered.modal:ModalTarget",
         "skypilot": "truss.deploy.rendered.skypilot:SkyPilotTarget",
