@@ -10,11 +10,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from truss.build.cache import LayerCache
-from truss.oci import Artifact, Blob, Image, ImageIndex, Pushed, Reference, Repository, push_image
+from truss.oci import (
+    Artifact,
+    Blob,
+    Credentials,
+    Image,
+    ImageIndex,
+    Pushed,
+    Reference,
+    Registry,
+    Repository,
+    push_image,
+)
+from truss.oci.credentials import Found
 
 
 def push(
-    image: Image | ImageIndex, destination: Reference, cache: LayerCache, attached: Sequence[Artifact] = ()
+    image: Image | ImageIndex,
+    destination: Reference,
+    cache: LayerCache,
+    attached: Sequence[Artifact] = (),
+    *,
+    credentials: Credentials | None = None,
 ) -> Pushed:
     """Push an image; layers that were pushed to the same registry before are taken over from there.
 
@@ -23,12 +40,18 @@ def push(
         destination: Where to.
         cache: Where it is remembered which layers are where.
         attached: What goes along with it.
+        credentials: Who we are to the registry; default: those that Docker and Podman keep.
 
     Raises:
         ImageError: as `push_image`, or the cache cannot be written.
     """
     repository = destination.repository
-    pushed = push_image(_with_origins(image, repository.registry, cache), destination, attached=attached)
+    known = None
+    if credentials is not None:
+        found = Found(credentials)
+        known = Registry(repository.registry, find=lambda _: found)
+    image = _with_origins(image, repository.registry, cache)
+    pushed = push_image(image, destination, attached=attached, registry=known)
     for layer in _layers(image):
         cache.note_repository(repository.registry, layer.digest, repository.name)
     return pushed
