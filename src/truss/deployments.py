@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from truss import containers, deploy
-from truss.build import LayerCache, Options, build, found_lock, write_lock
+from truss.build import Built, LayerCache, Options, build, found_lock, write_lock
 from truss.build.own import truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
-from truss.deploy import Change, Plan, Platform, Release, Revision, Status, Target, name_of
+from truss.deploy import (
+    Change,
+    Feature,
+    Plan,
+    Platform,
+    Release,
+    Revision,
+    Status,
+    Storage,
+    Stores,
+    Target,
+    name_of,
+)
 from truss.environments.kept import cache_dir
 from truss.errors import ImageError, NotDeployedError, PlanError, TrussError, UnhealthyError
 from truss.model import Secrets
@@ -69,6 +81,21 @@ def _only_target(config: TrussConfig) -> str:
         return next(iter(config.deploy))
     names = ", ".join(config.deploy) or ", ".join(target.name for target in deploy.targets())
     raise PlanError("no target is named", where="--to", hint=f"one of {names}; see `truss targets`")
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """The image of a Truss.
+
+    Attributes:
+        name: What the platform gets it by: with its digest, or as this machine's engine calls it.
+        made: What is pushed; None: the engine has it, and it goes nowhere.
+        storage: The platform's own place for it; None: it goes where its name says.
+    """
+
+    name: str
+    made: Built | None = None
+    storage: Storage | None = None
 
 
 @dataclass(frozen=True)
@@ -131,17 +158,44 @@ class Deployment:
             PlanError: no repository is known to push it to.
             ImageError, EnvironmentBuildError, MissingExtraError: it cannot be built or pushed.
             EngineError: the target takes images of this machine's engine, and that refuses.
+            DeployError: the platform has a place for images, and refuses it.
         """
-        repository = self.target.repository(self.options)
-        if repository is None:
-            return containers.build_image(self.truss_dir, say=say)
-        cache = LayerCache(cache_dir() / "images")
-        built = self._built(cache, say)
-        destination = Reference.parse(f"{self._repository()}:{built.image.digest.hex[:16]}")
+        built = self.built(say)
         if pushed:
-            say(f"Pushing to {destination}")
-            push(built.image, destination, cache, built.attached)
-        return str(replace(destination, tag=None).at(built.image.digest))
+            self.push(built, say)
+        return built.name
+
+    def built(self, say: Say = lambda _: None) -> BuiltImage:
+        """The image of the Truss, not pushed yet; nothing is made anywhere but on this machine.
+
+        Raises:
+            As `image`.
+        """
+        if self.target.repository(self.options) is None:
+            return BuiltImage(containers.build_image(self.truss_dir, say=say))
+        storage = self._storage()
+        repository = storage.repository if storage is not None else self._repository()
+        made = self._made(LayerCache(cache_dir() / "images"), say)
+        name = Reference.parse(f"{repository}@{made.image.digest}")
+        return BuiltImage(str(name), made, storage)
+
+    def push(self, built: BuiltImage, say: Say = lambda _: None) -> None:
+        """Push an image unless it is there; the platform's place for it is made before.
+
+        Raises:
+            As `image`.
+        """
+        if built.made is None:
+            return
+        credentials, repository = None, built.name.partition("@")[0]
+        if built.storage is not None:
+            stores = self._stores
+            deploy.make(self.plan(built.name), built.storage.resource, self.platform, say)
+            credentials, repository = stores.login(), built.storage.pushed_to
+        destination = Reference.parse(f"{repository}:{built.made.image.digest.hex[:16]}")
+        say(f"Pushing to {destination}")
+        cache = LayerCache(cache_dir() / "images")
+        push(built.made.image, destination, cache, built.made.attached, credentials=credentials)
 
     def apply(
         self,
@@ -313,6 +367,17 @@ class Deployment:
             return f"going back to {back} did not mend it: {error.message}"
         return f"it went back to {back}"
 
+    @property
+    def _stores(self) -> Stores:
+        assert isinstance(self.platform, Stores), "its target says that it keeps images"
+        return self.platform
+
+    def _storage(self) -> Storage | None:
+        """The platform's own place for images; None where it has none, or the user names another."""
+        if self.target.repository(self.options) or Feature.STORES not in self.target.features:
+            return None
+        return self._stores.storage(self.name)
+
     def _repository(self) -> str:
         repository = self.target.repository(self.options)
         if not repository:
@@ -330,7 +395,7 @@ class Deployment:
         digest = truss_digest(truss_layers(self.truss_dir.resolve(), self.config, cache))
         return f"{repository or f'truss/{self.name}'}:{digest.removeprefix('sha256:')[:16]}"
 
-    def _built(self, cache: LayerCache, say: Say) -> Any:
+    def _made(self, cache: LayerCache, say: Say) -> Built:
         """The image: of exactly what the lock says, if there is one that fits."""
         platforms, secrets = (Machine("amd64"),), Secrets(self.config.secrets)
         lock = found_lock(self.truss_dir)

@@ -19,6 +19,9 @@ from aws_server import aws, free_address, reset
 from truss.config import parse_config
 from truss.deploy import Plan, Platform, Release, read_options, target_named
 from truss.errors import PlanError, PlatformAuthError, PlatformUnreachableError
+from truss.oci import Credentials, Registry
+from truss.oci.credentials import Found
+from truss.testing.registry import running_registry
 from truss.testing.targets import PlatformConformance
 
 IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
@@ -51,6 +54,7 @@ def left() -> list[str]:
     names: list[str] = []
     for service, operation, key, field in (
         ("iam", "list_roles", "Roles", "RoleName"),
+        ("ecr", "describe_repositories", "repositories", "repositoryName"),
         ("logs", "describe_log_groups", "logGroups", "logGroupName"),
         ("secretsmanager", "list_secrets", "SecretList", "Name"),
         ("sagemaker", "list_models", "Models", "ModelName"),
@@ -119,6 +123,62 @@ def test_from_the_first_deployment_to_the_last_trace(name, words, bench, small, 
     assert left() == [bystander["Role"]["RoleName"]]
     assert "nothing is deployed" in run("destroy", "--yes", ok=False).stderr
     assert "t0ken" not in "".join(said)
+
+
+@pytest.mark.registry
+@pytest.mark.network
+@pytest.mark.xdist_group("images")
+@pytest.mark.parametrize(("name", "words"), [("ecs", ("--no-wait",)), ("lambda", ())])
+def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, server, tmp_path):
+    """ECR's API makes and removes the repository; the image goes to a registry that wants ECR's token.
+
+    moto has no registry behind its ECR: that ECR's own takes the image, and that what is in a repository
+    goes with it, this does not show.
+    """
+    import boto3
+
+    reset(server)
+    folder = small("steps")
+    ecr = boto3.client("ecr")
+    address = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/truss/steps"
+    with running_registry(tmp_path / "registry", protected=True) as registry:
+        words = ("--to", name, "--registry", registry.host, *words)
+
+        def run(command: str, *more: str, ok: bool = True) -> Any:
+            done = bench.run(command, folder, *words[: None if command == "deploy" else 4], *more)
+            assert (done.returncode == 0) is ok, done.stdout + done.stderr
+            return done
+
+        asked = run("deploy", ok=False)
+        assert "Make these changes?" in asked.stderr
+        assert "+ ecr:repository/truss/steps" in asked.stderr
+        assert left() == []
+        first = json.loads(run("deploy", "--yes", "--json").stdout)
+        found = ecr.describe_repositories()["repositories"]
+        assert [one["repositoryUri"] for one in found] == [address]
+        assert first["image"].startswith(f"{address}@sha256:")
+        digest = first["image"].partition("@")[2]
+        known = Found(Credentials("AWS", "123456789012-auth-token"))
+        pushed = Registry(registry.host, find=lambda _: known).repository("truss/steps")
+        assert str(pushed.manifest(digest).digest) == digest
+        if name == "lambda":
+            policy = json.loads(ecr.get_repository_policy(repositoryName="truss/steps")["policyText"])
+            assert policy["Statement"][0]["Principal"] == {"Service": ["lambda.amazonaws.com"]}
+        again = run("deploy", "--yes").stderr
+        assert "Making" not in again
+        assert "Changing" not in again
+
+        elsewhere = f"{registry.host}/truss/steps@{digest}"
+        run("deploy", "--yes", "--no-wait", "--image", elsewhere, "--repository", f"{registry.host}/other")
+        assert len(ecr.describe_repositories()["repositories"]) == 1, "earlier revisions need it"
+        assert "ecr:repository/truss/steps" in run("destroy", "--yes", "--json").stdout
+        assert left() == []
+
+    ecr.create_repository(repositoryName="truss/steps")
+    taken = run("deploy", "--yes", ok=False)
+    assert "not made by Truss" in taken.stderr
+    assert "Pushing" not in taken.stderr
+    assert left() == ["truss/steps"]
 
 
 class OnAws(PlatformConformance):

@@ -10,7 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from truss.build.cache import LayerCache
-from truss.oci import Artifact, Blob, Image, ImageIndex, Progress, Pushed, Reference, Repository, push_image
+from truss.oci import (
+    Artifact,
+    Blob,
+    Credentials,
+    Image,
+    ImageIndex,
+    Progress,
+    Pushed,
+    Reference,
+    Registry,
+    Repository,
+    push_image,
+)
+from truss.oci.credentials import Found
 
 
 def push(
@@ -20,6 +33,7 @@ def push(
     attached: Sequence[Artifact] = (),
     *,
     progress: Callable[[Progress], None] | None = None,
+    credentials: Credentials | None = None,
 ) -> Pushed:
     """Push an image; layers that were pushed to the same registry before are taken over from there.
 
@@ -29,13 +43,18 @@ def push(
         cache: Where it is remembered which layers are where.
         attached: What goes along with it.
         progress: Told of every step, by one thread at a time.
+        credentials: Who we are to the registry; default: those that Docker and Podman keep.
 
     Raises:
         ImageError: as `push_image`, or the cache cannot be written.
     """
     repository = destination.repository
+    registry = None
+    if credentials is not None:
+        found = Found(credentials)
+        registry = Registry(repository.registry, find=lambda _: found)
     known = _with_origins(image, repository.registry, cache)
-    pushed = push_image(known, destination, attached=attached, progress=progress)
+    pushed = push_image(known, destination, attached=attached, registry=registry, progress=progress)
     for layer in _layers(image):
         cache.note_repository(repository.registry, layer.digest, repository.name)
     return pushed

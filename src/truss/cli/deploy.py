@@ -56,11 +56,14 @@ def command(
         return _write(deployment.plan(image), out, as_json=as_json)
     if only_plan:
         return _show(deployment, image, as_json=as_json)
-    plan = deployment.plan(image or deployment.image(note))
+    built = None if image else deployment.built(note)
+    plan = deployment.plan(built.name if built else image)
     changes = deployment.changes(plan)
     _tell(plan, changes)
     if not yes and any(one.action.value != "=" for one in changes):
         click.confirm("Make these changes?", abort=True, err=True)
+    if built is not None:
+        deployment.push(built, note)
     show(deployment.apply(plan, wait=wait, timeout=timeout, say=note), as_json=as_json)
     return 0
 

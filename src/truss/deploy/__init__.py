@@ -3,13 +3,24 @@
 A target plans without credentials, network or the platform's packages; only its `connect` needs them.
 """
 
-from truss.deploy.apply import apply, compare, destroy
+from truss.deploy.apply import apply, compare, destroy, make
 from truss.deploy.changes import Action, Change, change_lines
 from truss.deploy.options import describe, from_words, read_options
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.registry import target_named, targets
 from truss.deploy.release import Release, name_of
-from truss.deploy.target import Feature, Found, Options, Platform, Revision, Status, Target, option
+from truss.deploy.target import (
+    Feature,
+    Found,
+    Options,
+    Platform,
+    Revision,
+    Status,
+    Storage,
+    Stores,
+    Target,
+    option,
+)
 
 __all__ = [
     "Action",
@@ -27,6 +38,8 @@ __all__ = [
     "Revision",
     "SecretValue",
     "Status",
+    "Storage",
+    "Stores",
     "Target",
     "apply",
     "change_lines",
@@ -34,6 +47,7 @@ __all__ = [
     "describe",
     "destroy",
     "from_words",
+    "make",
     "name_of",
     "option",
     "read_options",

@@ -43,20 +43,28 @@ def apply(plan: Plan, platform: Platform, secrets: Secrets, say: Say = lambda _:
         DeployError: the platform refuses a step; another try goes on from there.
     """
 
-    def act(one: Change, wanted: Resource, found: Found | None) -> Mapping[str, Any]:
-        if found is None:
-            say(f"Making {one.key}")
-            return platform.create(wanted)
-        if one.action is Action.KEEP:
-            return found.outputs
-        say(f"Changing {one.key}")
-        return platform.update(wanted, found)
-
     def remove(found: Found) -> None:
         say(f"Removing {found.key}")
         platform.delete(found)
 
-    return _walk(plan, platform, secrets, act, remove)
+    return _walk(plan, platform, secrets, _acting(platform, say), remove)
+
+
+def make(plan: Plan, key: str, platform: Platform, say: Say = lambda _: None) -> None:
+    """Make one resource of a plan ahead of the others: it needs nothing of theirs, and no secret.
+
+    Args:
+        plan: The plan.
+        key: The resource's key.
+        platform: The connection.
+        say: Told of it.
+
+    Raises:
+        NameTakenError: it is there and is not the deployment's.
+        DeployError: the platform refuses.
+    """
+    resource = next(one for one in plan.resources if one.key == key)
+    _step(resource, plan.deployment, Known(), platform, _acting(platform, say))
 
 
 def destroy(deployment: str, platform: Platform, say: Say = lambda _: None) -> tuple[str, ...]:
@@ -100,6 +108,35 @@ def _look(one: Change, _wanted: Resource, found: Found | None) -> Mapping[str, A
     return {name: value for name, value in found.outputs.items() if name not in lost}
 
 
+def _acting(platform: Platform, say: Say) -> Act:
+    """What makes a resource what it has to be."""
+
+    def act(one: Change, wanted: Resource, found: Found | None) -> Mapping[str, Any]:
+        if found is None:
+            say(f"Making {one.key}")
+            return platform.create(wanted)
+        if one.action is Action.KEEP:
+            return found.outputs
+        say(f"Changing {one.key}")
+        return platform.update(wanted, found)
+
+    return act
+
+
+def _step(
+    resource: Resource, deployment: str, known: Known, platform: Platform, act: Act
+) -> tuple[Change, Mapping[str, Any]]:
+    """One resource: looked for, and acted on; gives what was to be done, and its outputs."""
+    wanted = resolved(resource, known)
+    try:
+        found = platform.find(wanted)
+        done = change(wanted, found, deployment)
+        return done, act(done, wanted, found)
+    except TrussError as error:
+        error.where = error.where or resource.key
+        raise
+
+
 def _walk(
     plan: Plan,
     platform: Platform,
@@ -111,14 +148,9 @@ def _walk(
     outputs = {one.key: _looked_up(one, platform) for one in plan.existing}
     changes = []
     for resource in plan.resources:
-        wanted = resolved(resource, Known(outputs, secrets))
-        try:
-            found = platform.find(wanted)
-            changes.append(change(wanted, found, plan.deployment))
-            outputs[resource.key] = act(changes[-1], wanted, found)
-        except TrussError as error:
-            error.where = error.where or resource.key
-            raise
+        known = Known(outputs, secrets)
+        done, outputs[resource.key] = _step(resource, plan.deployment, known, platform, act)
+        changes.append(done)
     for found in superfluous(plan, platform.owned(plan.deployment)):
         changes.append(Change(Action.DELETE, found.key))
         remove(found)

@@ -68,8 +68,8 @@ def _masked(before: Any, after: Any) -> Any:
 
 
 def superfluous(plan: Plan, owned: Sequence[Found]) -> tuple[Found, ...]:
-    """What was made for the deployment earlier and is not part of it any more."""
-    return tuple(found for found in owned if found.key not in plan.keys)
+    """What was made for the deployment earlier, and is neither part of it any more nor kept for its past."""
+    return tuple(found for found in owned if found.key not in plan.keys and not found.kept)
 
 
 def _check_owner(found: Found, deployment: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from truss.deploy.plan import Plan, Resource
 from truss.deploy.release import Release
+from truss.oci import Credentials
 
 
 class Feature(Enum):
@@ -23,6 +24,7 @@ class Feature(Enum):
     LOGS = "logs"
     SECRETS = "secrets of the platform"
     STREAMING = "streamed answers"
+    STORES = "keeps images"
     APPLIES = "applied by Truss"
 
 
@@ -49,6 +51,8 @@ class Found:
         deployment: The name of the deployment that we made it for; empty: we did not make it.
         outputs: Values of it that other resources may need.
         renewed: The names of those that are others after a change, as where each change makes a revision.
+        kept: Whether it stays until the deployment is destroyed, even if a plan no longer has it: earlier
+            states of the deployment need it.
     """
 
     kind: str
@@ -57,6 +61,7 @@ class Found:
     deployment: str = ""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     renewed: frozenset[str] = frozenset()
+    kept: bool = False
 
     @property
     def key(self) -> str:
@@ -149,6 +154,36 @@ class Platform(Protocol):
         """The deployment's answer to a prediction request; both are JSON."""
 
 
+@dataclass(frozen=True)
+class Storage:
+    """Where a platform keeps the images of a deployment.
+
+    Attributes:
+        resource: The key of the plan's resource that it is; that one is made before an image is pushed.
+        repository: The repository, without a tag, as the platform itself calls it.
+        pushed_to: The same as this machine reaches it.
+    """
+
+    resource: str
+    repository: str
+    pushed_to: str
+
+
+@runtime_checkable
+class Stores(Protocol):
+    """What a platform also does whose target has the feature `STORES`: it keeps a deployment's images.
+
+    Its target's plans have a repository among their resources unless the user names one. The errors are
+    those of `Platform`.
+    """
+
+    def storage(self, deployment: str) -> Storage:
+        """Where the images of a deployment are, or will be; makes nothing."""
+
+    def login(self) -> Credentials:
+        """Who may push there, for as long as a push takes."""
+
+
 class Target(Protocol):
     """One place to deploy to.
 
@@ -165,7 +200,10 @@ class Target(Protocol):
     features: frozenset[Feature]
 
     def repository(self, options: Any) -> str | None:
-        """Where images for it are pushed, without a tag; empty: the user has to say; None: not at all."""
+        """Where images for it are pushed, without a tag; None: not at all.
+
+        Empty: nobody says. Then a platform that `Stores` images has a place for them.
+        """
 
     def plan(self, release: Release, options: Any) -> Plan:
         """What a release would be there. Needs no credentials, no package of the platform and no network.

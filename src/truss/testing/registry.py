@@ -18,6 +18,8 @@ USER = "truss"
 PASSWORD = "correct horse"  # noqa: S105  # of a registry that lives as long as one test
 # The registry reads only bcrypt, which the standard library cannot write: this is PASSWORD's.
 _HTPASSWD = "truss:$2y$05$vH71qVCzOTtuqJvV3ZOoUuivKColx7Ao96LxwBTq3NSibnfmQ8dIS\n"  # as above
+# Who comes with a token of ECR's as moto gives it to its one account.
+_HTPASSWD += "AWS:$2y$05$abcdefghijklmnopqrstuu/4ofrUS75HrKu6f.iuRo0I/XlrmpqlC\n"
 
 _LISTENING = re.compile(r'msg="listening on (127\.0\.0\.1:\d+)')
 
@@ -71,7 +73,7 @@ def running_registry(
 
     Args:
         folder: Where it may write; is made.
-        protected: Whether it wants `USER` and `PASSWORD`.
+        protected: Whether it wants `USER` and `PASSWORD`, or what moto gives as a token of ECR's.
         certificate: The files of a certificate and its key, for TLS; without them it speaks plain HTTP.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
+from truss.deploy.target import Options, option
 from truss.errors import (
     DeployError,
     MissingExtraError,
@@ -38,6 +39,19 @@ _AUTH = frozenset(
 _QUOTA = ("LimitExceeded", "QuotaExceeded", "TooMany", "ServiceQuota")
 
 
+class AwsOptions(Options, frozen=True, kw_only=True):
+    """What a deployment to any service of AWS can be told."""
+
+    repository: Annotated[
+        str, option("Where its image is pushed, without a tag; by default a repository of ECR that is made.")
+    ] = ""
+    region: Annotated[str, option("The region; by default the profile's.")] = ""
+    profile: Annotated[str, option("The profile of ~/.aws/config.")] = ""
+    registry: Annotated[
+        str, option("Where this machine reaches the account's registry, if not at its usual address.")
+    ] = ""
+
+
 @dataclass(frozen=True)
 class Account:
     """An account in a region, with the credentials that boto3 finds.
@@ -45,10 +59,12 @@ class Account:
     Attributes:
         region: The region; empty: the one that the user's profile has.
         profile: The profile of the user's configuration; empty: the usual one.
+        registry: Where this machine reaches the account's registry of images; empty: at its usual address.
     """
 
     region: str = ""
     profile: str = ""
+    registry: str = ""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -136,6 +152,11 @@ class Account:
     def region_name(self) -> str:
         """The region that is used."""
         return str(self.client("sts").meta.region_name)
+
+
+def account_of(options: AwsOptions) -> Account:
+    """The account that a deployment is told to use."""
+    return Account(options.region, options.profile, options.registry)
 
 
 @contextmanager

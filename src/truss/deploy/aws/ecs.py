@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from truss.deploy import endpoint
-from truss.deploy.aws import balancer, logs, network, roles, scaling, secrets, tasks
-from truss.deploy.aws.account import Account, marked
-from truss.deploy.kinds import Kinds
+from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks
+from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
 from truss.deploy.sizes import MIB, Size, enough
-from truss.deploy.target import Feature, Options, Revision, State, Status, option
+from truss.deploy.target import Feature, Revision, State, Status, option
 from truss.errors import PlanError
 
 _EXECUTION = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
@@ -46,12 +45,9 @@ def _fargate() -> Iterator[Size]:
 FARGATE = tuple(_fargate())
 
 
-class EcsOptions(Options, frozen=True, kw_only=True):
+class EcsOptions(AwsOptions, frozen=True, kw_only=True):
     """What a deployment to ECS can be told."""
 
-    repository: Annotated[str, option("Where its image is pushed, e.g. one of ECR, without a tag.")] = ""
-    region: Annotated[str, option("The region; by default the profile's.")] = ""
-    profile: Annotated[str, option("The profile of ~/.aws/config.")] = ""
     subnets: Annotated[
         tuple[str, ...], option("The subnets it runs in; by default those of the account's own network.")
     ] = ()
@@ -80,12 +76,13 @@ class EcsTarget:
             Feature.LOGS,
             Feature.SECRETS,
             Feature.STREAMING,
+            Feature.STORES,
             Feature.APPLIES,
         }
     )
 
     def repository(self, options: EcsOptions) -> str | None:
-        """What the user says."""
+        """What the user says; else the account has one."""
         return options.repository
 
     def plan(self, release: Release, options: EcsOptions) -> Plan:
@@ -112,7 +109,7 @@ class EcsTarget:
 
     def connect(self, options: EcsOptions) -> EcsPlatform:
         """The account that boto3 finds credentials for."""
-        return EcsPlatform(Account(options.region, options.profile))
+        return EcsPlatform(account_of(options))
 
 
 def _on_machines(release: Release) -> tuple[Size, str]:
@@ -132,6 +129,8 @@ def _on_machines(release: Release) -> tuple[Size, str]:
 
 def _resources(release: Release, options: EcsOptions, size: Size) -> Iterator[Resource]:
     name, gpu = release.name, release.accelerator is not None
+    if not options.repository:
+        yield repositories.image_repository(name)
     for one in release.secrets:
         yield secrets.secret(name, one)
     yield logs.log_group(name)
@@ -235,6 +234,7 @@ def _service(release: Release, options: EcsOptions) -> dict[str, Any]:
 
 
 def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
+    yield from repositories.storage_notes(release.name, options.repository)
     if not options.certificate and not options.internal:
         yield "it speaks plain HTTP; --certificate ARN makes that HTTPS, --internal keeps it in its network"
     if release.grace > _LONGEST_STOP - 5:
@@ -242,6 +242,7 @@ def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
 
 
 _KINDS = (
+    repositories.ImageRepository(),
     secrets.Secret(),
     logs.LogGroup(),
     roles.Role(),
@@ -262,7 +263,7 @@ _KINDS = (
 )
 
 
-class EcsPlatform(Kinds[Account]):
+class EcsPlatform(repositories.KeepsImages):
     """ECS in an account.
 
     Args:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from truss.deploy.aws import logs, roles
-from truss.deploy.aws.account import MARK, Account, marked
-from truss.deploy.kinds import Kinds
+from truss.deploy.aws import logs, repositories, roles
+from truss.deploy.aws.account import MARK, Account, AwsOptions, account_of, marked
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
 from truss.deploy.sizes import MIB, gibibytes
-from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
+from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import DeployError, PlanError
 
 _LOGS = "/aws/lambda/truss-"
@@ -31,12 +30,9 @@ _GIB_SECOND, _REQUEST = 0.0000166667, 0.0000002
 _AS_OF = "2025-11"
 
 
-class LambdaOptions(Options, frozen=True, kw_only=True):
+class LambdaOptions(AwsOptions, frozen=True, kw_only=True):
     """What a deployment to Lambda can be told."""
 
-    repository: Annotated[str, option("Where its image is pushed: a repository of ECR, without a tag.")] = ""
-    region: Annotated[str, option("The region; by default the profile's.")] = ""
-    profile: Annotated[str, option("The profile of ~/.aws/config.")] = ""
     timeout: Annotated[int, option("Seconds that an answer may take, the model's loading included.")] = 300
     temporary: Annotated[int, option("MiB of disk below /tmp, for weights that are fetched.")] = 512
     public: Annotated[bool, option("Whether anybody may ask it, or only who signs requests.")] = False
@@ -55,12 +51,13 @@ class LambdaTarget:
             Feature.SCALE_TO_ZERO,
             Feature.ROLLBACK,
             Feature.LOGS,
+            Feature.STORES,
             Feature.APPLIES,
         }
     )
 
     def repository(self, options: LambdaOptions) -> str | None:
-        """What the user says."""
+        """What the user says; else the account has one."""
         return options.repository
 
     def plan(self, release: Release, options: LambdaOptions) -> Plan:
@@ -81,7 +78,7 @@ class LambdaTarget:
 
     def connect(self, options: LambdaOptions) -> LambdaPlatform:
         """The account that boto3 finds credentials for."""
-        return LambdaPlatform(Account(options.region, options.profile))
+        return LambdaPlatform(account_of(options))
 
 
 def _memory(release: Release) -> tuple[int, str]:
@@ -104,6 +101,8 @@ def _memory(release: Release) -> tuple[int, str]:
 
 def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterator[Resource]:
     name = release.name
+    if not options.repository:
+        yield repositories.image_repository(name, ["lambda.amazonaws.com"])
     yield logs.log_group(name, _LOGS)
     yield roles.role(name, "function", "lambda.amazonaws.com", [_EXECUTION])
     secrets = {variable: SecretValue(one) for variable, one in release.secret_variables.items()}
@@ -127,6 +126,7 @@ def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterato
 
 
 def _notes(release: Release, options: LambdaOptions) -> Iterator[str]:
+    yield from repositories.storage_notes(release.name, options.repository)
     yield "a request and an answer may have 6 MB each; answers are not streamed; the image may have 10 GB"
     if not options.public:
         yield "only who signs requests with the account's credentials may ask it; --public lets everybody"
@@ -313,10 +313,10 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_KINDS = (logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
+_KINDS = (repositories.ImageRepository(), logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
 
 
-class LambdaPlatform(Kinds[Account]):
+class LambdaPlatform(repositories.KeepsImages):
     """Lambda in an account.
 
     Args:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from truss.deploy.aws import logs, revisions, roles, scaling
-from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws import logs, repositories, revisions, roles, scaling
+from truss.deploy.aws.account import Account, AwsOptions, account_of, marked, tags
 from truss.deploy.changes import restricted
-from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
 from truss.deploy.sizes import GIB, Size, enough
-from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
+from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import PlanError
 
 _AS_OF = "2025-11"
@@ -49,12 +48,9 @@ _LOGS = f"/aws/sagemaker/Endpoints/{_PREFIX}"
 """Where SageMaker writes, whatever it is told."""
 
 
-class SageMakerOptions(Options, frozen=True, kw_only=True):
+class SageMakerOptions(AwsOptions, frozen=True, kw_only=True):
     """What a deployment to SageMaker can be told."""
 
-    repository: Annotated[str, option("Where its image is pushed: a repository of ECR, without a tag.")] = ""
-    region: Annotated[str, option("The region; by default the profile's.")] = ""
-    profile: Annotated[str, option("The profile of ~/.aws/config.")] = ""
     mode: Annotated[
         Literal["machines", "serverless", "asynchronous"],
         option("Machines that are always there, none between requests, or answers put into a bucket."),
@@ -82,12 +78,13 @@ class SageMakerTarget:
             Feature.ROLLBACK,
             Feature.LOGS,
             Feature.STREAMING,
+            Feature.STORES,
             Feature.APPLIES,
         }
     )
 
     def repository(self, options: SageMakerOptions) -> str | None:
-        """What the user says."""
+        """What the user says; else the account has one."""
         return options.repository
 
     def plan(self, release: Release, options: SageMakerOptions) -> Plan:
@@ -104,7 +101,7 @@ class SageMakerTarget:
 
     def connect(self, options: SageMakerOptions) -> SageMakerPlatform:
         """The account that boto3 finds credentials for."""
-        return SageMakerPlatform(Account(options.region, options.profile))
+        return SageMakerPlatform(account_of(options))
 
 
 def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
@@ -130,6 +127,8 @@ def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
 
 def _resources(release: Release, options: SageMakerOptions, size: Size) -> Iterator[Resource]:
     name = release.name
+    if not options.repository:
+        yield repositories.image_repository(name)
     yield logs.log_group(name, _LOGS)
     yield roles.role(name, "model", "sagemaker.amazonaws.com", [], list(_rights(options)))
     role = Output(f"{roles.Role.kind}/{roles.role_name(name, 'model')}", "arn")
@@ -193,6 +192,7 @@ def _capacity(options: SageMakerOptions, size: Size) -> dict[str, Any]:
 
 
 def _notes(release: Release, options: SageMakerOptions) -> Iterator[str]:
+    yield from repositories.storage_notes(release.name, options.repository)
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     largest = {"machines": "25 MB", "serverless": "4 MB", "asynchronous": "1 GB"}[options.mode]
     yield f"a request may have {largest}" + (
@@ -322,6 +322,7 @@ MODEL = revisions.Revisions(_Model(), _PREFIX)
 CONFIG = revisions.Revisions(_Config(), _PREFIX)
 
 _KINDS = (
+    repositories.ImageRepository(),
     logs.LogGroup(_LOGS),
     roles.Role(),
     MODEL,
@@ -344,7 +345,7 @@ _STATES: Mapping[str, State] = {
 }
 
 
-class SageMakerPlatform(Kinds[Account]):
+class SageMakerPlatform(repositories.KeepsImages):
     """SageMaker in an account.
 
     Args:
