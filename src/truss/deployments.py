@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from truss import containers, deploy
 from truss.build import LayerCache, Options, build, found_lock, write_lock
+from truss.build.archive import archive
 from truss.build.own import truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
@@ -22,6 +23,9 @@ from truss.model import Secrets
 from truss.model.examples import MISSING, read_examples
 from truss.oci import Platform as Machine
 from truss.oci import Reference
+
+if TYPE_CHECKING:
+    from truss.deploy.target import ArchivePlatform
 
 Say = Callable[[str], None]
 
@@ -123,6 +127,8 @@ class Deployment:
     def image(self, say: Say = lambda _: None, *, pushed: bool = True) -> str:
         """The image of the Truss, by its digest: built, and pushed unless it is there.
 
+        For a target that runs no images, the archive that it takes instead.
+
         Args:
             say: Told what goes on.
             pushed: Whether it is to be pushed.
@@ -132,6 +138,8 @@ class Deployment:
             ImageError, EnvironmentBuildError, MissingExtraError: it cannot be built or pushed.
             EngineError: the target takes images of this machine's engine, and that refuses.
         """
+        if isinstance(self.target, deploy.ArchiveTarget):
+            return self._archived(self.target, say, pushed=pushed)
         repository = self.target.repository(self.options)
         if repository is None:
             return containers.build_image(self.truss_dir, say=say)
@@ -325,10 +333,21 @@ class Deployment:
 
     def _image_to_be(self) -> str:
         """The name of an image of the Truss, as far as it can be said before it is built."""
+        if isinstance(self.target, deploy.ArchiveTarget):
+            return self._archived(self.target, lambda _: None, pushed=False)
         repository = self.target.repository(self.options)
         cache = LayerCache(cache_dir() / "images")
         digest = truss_digest(truss_layers(self.truss_dir.resolve(), self.config, cache))
         return f"{repository or f'truss/{self.name}'}:{digest.removeprefix('sha256:')[:16]}"
+
+    def _archived(self, target: deploy.ArchiveTarget, say: Say, *, pushed: bool) -> str:
+        """Where the archive of the Truss is, or will be once it is pushed."""
+        made = archive(self.truss_dir.resolve(), cache_dir() / "archives")
+        place = target.archive(made.digest, self.options)
+        if pushed:
+            say(f"Putting the archive at {place}")
+            cast("ArchivePlatform", self.platform).upload(made.path, place)
+        return place
 
     def _built(self, cache: LayerCache, say: Say) -> Any:
         """The image: of exactly what the lock says, if there is one that fits."""

@@ -9,10 +9,21 @@ from truss.deploy.options import describe, from_words, read_options
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.registry import target_named, targets
 from truss.deploy.release import Release, name_of
-from truss.deploy.target import Feature, Found, Options, Platform, Revision, Status, Target, option
+from truss.deploy.target import (
+    ArchiveTarget,
+    Feature,
+    Found,
+    Options,
+    Platform,
+    Revision,
+    Status,
+    Target,
+    option,
+)
 
 __all__ = [
     "Action",
+    "ArchiveTarget",
     "Change",
     "Feature",
     "File",

@@ -28,6 +28,7 @@ BUILT_IN = MappingProxyType(
         "lambda": "truss.deploy.aws.functions:LambdaTarget",
         "cloud-run": "truss.deploy.google.cloud_run:CloudRunTarget",
         "vertex": "truss.deploy.google.vertex:VertexTarget",
+        "ray": "truss.deploy.ray.target:RayTarget",
         "fly": "truss.deploy.rendered.fly:FlyTarget",
         "modal": "truss.deploy.rendered.modal:ModalTarget",
         "skypilot": "truss.deploy.rendered.skypilot:SkyPilotTarget",
