@@ -1,8 +1,8 @@
 """A Ray cluster of two nodes on this machine, for a test or a benchmark: run in .venvs/ray, never imported.
 
 Writes one line of JSON when it is up: where its dashboard and Serve are, and its nodes. A line `kill NODE` on
-its standard input ends that node's raylet, with all its processes, as a machine that is lost would; `add` starts
-another node and says its id. The end of the standard input ends the cluster.
+its standard input ends that raylet and all its processes, as if the machine were lost, and says which
+are left. The end of the standard input ends the cluster.
 
 What it does not prove: the nodes share this machine's disk, so neither a network between them nor a node that
 lacks files is met; and one proxy answers for both, since two cannot have the same port here.
@@ -14,6 +14,12 @@ import os
 import shutil
 import sys
 import tempfile
+
+
+def say(facts: dict) -> None:
+    """Write a line."""
+    sys.stdout.write(f"{json.dumps(facts)}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -39,17 +45,14 @@ def main() -> None:
     nodes = [cluster.head_node, cluster.add_node(num_cpus=options.cpus, **memory)]
     cluster.wait_for_nodes()
     dashboard = f"http://127.0.0.1:{options.dashboard}"
-    print(json.dumps({"dashboard": dashboard, "nodes": [node.node_id for node in nodes]}), flush=True)
+    say({"dashboard": dashboard, "nodes": [node.node_id for node in nodes]})
     for line in sys.stdin:
         word, *names = line.split()
         if word == "kill":
             lost = next(node for node in nodes if node.node_id == names[0])
             cluster.remove_node(lost, allow_graceful=False)
             nodes.remove(lost)
-            print(json.dumps({"nodes": [node.node_id for node in nodes]}), flush=True)
-        elif word == "add":
-            nodes.append(cluster.add_node(num_cpus=options.cpus, **memory))
-            print(json.dumps({"nodes": [node.node_id for node in nodes]}), flush=True)
+            say({"nodes": [node.node_id for node in nodes]})
     cluster.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
 

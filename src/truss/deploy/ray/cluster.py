@@ -6,8 +6,8 @@ reading what is there. Ours tell by their arguments what they are deployed as, a
 
 from __future__ import annotations
 
-import hashlib
 import queue
+import secrets
 import shutil
 import threading
 import time
@@ -38,6 +38,7 @@ _KEPT = 5
 
 _MARK = "truss-deployment"
 _ARCHIVE = "truss-archive"
+_KEEPS = "truss-keeps"
 _WAITS = "tail -f /dev/null"
 """What the job that keeps archives does."""
 
@@ -126,6 +127,7 @@ class RayCluster:
     def logs(self, deployment: str, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
         """The lines of all its replicas, each after its replica's name."""
         copies = [one for one in _replicas(self._present(deployment)) if one.get("actor_id")]
+        lines = -(-lines // max(1, len(copies)))
         streams = [
             (one["replica_id"], self.dashboard.log(one["actor_id"], suffix, follow=follow, lines=lines))
             for one in copies
@@ -266,17 +268,18 @@ class RayCluster:
         """Have a job keep an archive, and those of other states; the one before it ends when it runs."""
         wanted = dict.fromkeys([archive, *(_archive_of(one) for one in reversed(states[-_KEPT:]))])
         kept = [one for one in wanted if one.startswith(_STORE) and self._has(one)]
-        name = f"truss-{deployment}-{hashlib.sha256(' '.join(kept).encode()).hexdigest()[:12]}"
+        marks = {_MARK: deployment, _ARCHIVE: archive, _KEEPS: " ".join(kept)}
         jobs = self._jobs(deployment)
-        if not any(one["submission_id"] == name and one["status"] not in _DONE for one in jobs):
-            self._end([one for one in jobs if one["submission_id"] == name])
-            self._begin(name, deployment, archive, kept)
-        self._end([one for one in jobs if one["submission_id"] != name])
+        fit = [one for one in jobs if one["status"] not in _DONE and one["metadata"] == marks][:1]
+        if not fit:
+            # Never a name that was used before: Ray frees those of jobs that have ended some time later.
+            self._begin(f"truss-{deployment}-{secrets.token_hex(6)}", marks, kept)
+        self._end([one for one in jobs if one not in fit])
 
     def _has(self, archive: str) -> bool:
         return self.dashboard.has_archive(archive.removeprefix(_STORE))
 
-    def _begin(self, name: str, deployment: str, archive: str, kept: Sequence[str]) -> None:
+    def _begin(self, name: str, marks: Mapping[str, str], kept: Sequence[str]) -> None:
         environment = {"working_dir": kept[0], "py_modules": list(kept[1:])} if kept else {}
         self.dashboard.post(
             _JOBS,
@@ -284,7 +287,7 @@ class RayCluster:
                 "submission_id": name,
                 "entrypoint": _WAITS,
                 "runtime_env": {key: value for key, value in environment.items() if value},
-                "metadata": {_MARK: deployment, _ARCHIVE: archive},
+                "metadata": dict(marks),
             },
         )
 
@@ -329,9 +332,9 @@ def _archive_of(body: Mapping[str, Any]) -> str:
 
 def _forgetful(body: Mapping[str, Any]) -> dict[str, Any]:
     """A state as it is remembered: without the values of its secrets."""
-    runtime, secrets = dict(body["runtime_env"]), body["args"].get("secrets", ())
+    runtime, hidden = dict(body["runtime_env"]), body["args"].get("secrets", ())
     if "env_vars" in runtime:
-        runtime["env_vars"] = {key: text for key, text in runtime["env_vars"].items() if key not in secrets}
+        runtime["env_vars"] = {key: text for key, text in runtime["env_vars"].items() if key not in hidden}
     return {**body, "runtime_env": runtime}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ _UPLOAD_TIMEOUT = 600.0
 
 _LARGEST = 100 << 20
 """The largest archive that the dashboard takes, in bytes: its `DASHBOARD_CLIENT_MAX_SIZE`."""
+
+_MARKS = (":job_id:", ":actor_name:", ":task_name:")
+"""What Ray writes between an actor's lines to know whose they are."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Dashboard:
         request = self._request("GET", f"/api/v0/logs/{kind}?{query}")
         with self._open(request, None if follow else _TIMEOUT) as answer:
             for line in answer:
-                yield line.decode(errors="replace").rstrip("\r\n")
+                text = line.decode(errors="replace").rstrip("\r\n")
+                if not text.startswith(_MARKS):
+                    yield text
 
     def _ask(self, method: str, path: str, body: bytes | None = None, timeout: float = _TIMEOUT) -> bytes:
         with self._open(self._request(method, path, body), timeout) as answer:
@@ -135,7 +140,12 @@ def _refusal(code: int, said: str, where: str) -> DeployError:
         return PlatformAuthError(
             f"the cluster refuses: {said or code}", where=where, hint=f"give its token in {TOKEN_VARIABLE}"
         )
-    lines = said.splitlines()
-    return PlatformRefusalError(
-        f"the cluster refuses: {lines[-1] if lines else code}", code=str(code), where=where
-    )
+    lines = [line.strip() for line in said.splitlines() if len(line.strip()) > 1]
+    return PlatformRefusalError(f"the cluster refuses: {_told(lines) or code}", code=str(code), where=where)
+
+
+def _told(lines: Sequence[str]) -> str:
+    """What it says first; of a traceback, what it says last."""
+    if not lines:
+        return ""
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
