@@ -20,7 +20,12 @@ from urllib.request import Request, urlopen
 from truss.errors import DeployError, PlatformAuthError, PlatformRefusalError, PlatformUnreachableError
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  # the name of a variable
-"""The variable that Ray's own tools take a cluster's token from."""
+"""The variable that Ray's own tools take a cluster's token from; the next one names a file with it.
+
+https://docs.ray.io/en/latest/ray-security/token-auth.html
+"""
+
+_TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105  # as above
 
 _TIMEOUT = 60.0
 """Seconds that an answer may take; the first one starts Serve."""
@@ -116,7 +121,7 @@ class Dashboard:
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> Request:
         headers = {"content-type": "application/json"}
-        if token := os.environ.get(TOKEN_VARIABLE):
+        if token := _token(os.environ):
             headers["authorization"] = f"Bearer {token}"
         return Request(f"{self.address.rstrip('/')}{path}", body, headers, method=method)  # noqa: S310  # of the user's
 
@@ -142,6 +147,17 @@ def _refusal(code: int, said: str, where: str) -> DeployError:
         )
     lines = [line.strip() for line in said.splitlines() if len(line.strip()) > 1]
     return PlatformRefusalError(f"the cluster refuses: {_told(lines) or code}", code=str(code), where=where)
+
+
+def _token(variables: Mapping[str, str]) -> str:
+    """The cluster's token, where Ray's own tools look for it; empty: there is none."""
+    if given := variables.get(TOKEN_VARIABLE):
+        return given
+    file = Path(variables.get(_TOKEN_PATH_VARIABLE) or Path.home() / ".ray" / "auth_token")
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _told(lines: Sequence[str]) -> str:
