@@ -12,6 +12,7 @@ from benchmarks import (
     images,
     memory,
     operations,
+    ray,
     report,
     requirements,
     serving,
@@ -34,6 +35,7 @@ _PARTS = (
     "wrapped",
     "streaming",
     "operations",
+    "ray",
     "requirements",
     "images",
     "gpu",
@@ -85,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     if "serving" in parts:
         failures += serving.run(
             serving.Plan(
-                contenders=tuple(options.only or contenders()),
+                contenders=tuple(
+                    options.only or (name for name, one in contenders().items() if one.everywhere)
+                ),
                 workloads=tuple(options.workload or WORKLOADS),
                 connections=tuple(int(number) for number in options.connections or ()),
                 repetitions=1 if options.quick else options.repetitions,
@@ -107,6 +111,11 @@ def main(arguments: list[str] | None = None) -> int:
         streaming.run(rounds=1 if options.quick else 5)
     if "operations" in parts:
         operations.run(rounds=1 if options.quick else 9, seconds=1 if options.quick else 2)
+    if "ray" in parts:
+        failures += ray.run(
+            repetitions=1 if options.quick else options.repetitions,
+            seconds=1 if options.quick else options.seconds,
+        )
     if "requirements" in parts:
         failures += sum(kind.problem is not None for kind in requirements.run(only=options.framework or ()))
     if "images" in parts:

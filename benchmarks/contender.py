@@ -106,6 +106,7 @@ class Contender:
         package: The distribution whose version is reported.
         batched: Whether it joins requests into batches.
         reference: A yardstick rather than a server that one would deploy.
+        everywhere: Whether it is measured in `serving` unless others are named.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Contender:
     package: str | None = None
     batched: bool = False
     reference: bool = False
+    everywhere: bool = True
 
     @property
     def python(self) -> Path:

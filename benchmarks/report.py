@@ -57,6 +57,9 @@ def run(name: str = "serving") -> None:
     operated = operations.read()
     if operated:
         replace_part(PAGE, "operations", _operations(operated))
+    clustered = results.read("ray")
+    if clustered:
+        replace_part(PAGE, "ray", _tables(results.from_rows(clustered["results"]), clustered, drawn=False))
     costs = weights.read()
     if costs:
         replace_part(PAGE, "weights", _weights(costs))
@@ -85,15 +88,15 @@ def _claims(measured: Sequence[Result], content: dict[str, Any]) -> str:
     return table(["claim", "measured", "held"], rows)
 
 
-def _tables(measured: Sequence[Result], content: dict[str, Any]) -> str:
+def _tables(measured: Sequence[Result], content: dict[str, Any], *, drawn: bool = True) -> str:
     return "\n\n".join(
-        _table(workload, [one for one in measured if one.workload == workload.name], content)
+        _table(workload, [one for one in measured if one.workload == workload.name], content, drawn=drawn)
         for workload in WORKLOADS.values()
         if any(one.workload == workload.name for one in measured)
     )
 
 
-def _table(workload: Workload, measured: Sequence[Result], content: dict[str, Any]) -> str:
+def _table(workload: Workload, measured: Sequence[Result], content: dict[str, Any], *, drawn: bool) -> str:
     counts = sorted({one.connections for one in measured if not one.failure})
     head = ["requests per second (median / 99 % latency, ms)", *(f"{count} conn." for count in counts)]
     rows = []
@@ -102,7 +105,7 @@ def _table(workload: Workload, measured: Sequence[Result], content: dict[str, An
         cells = [_cell(by_count[count]) if count in by_count else "failed" for count in counts]
         rows.append([_title(name, content), *cells])
     parts = [f"### {workload.title}"]
-    if any(one.workload == workload.name for one in measured if one.contender == "ours"):
+    if drawn and any(one.workload == workload.name for one in measured if one.contender == "ours"):
         parts.append(f"![{workload.title}](images/bench-{workload.name}.svg)")
     loop = content.get("bare_loop")
     if workload.name == "embed" and loop:

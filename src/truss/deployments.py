@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from truss import containers, deploy
 from truss.build import Built, LayerCache, Options, build, found_lock, write_lock
+from truss.build.archive import archive
 from truss.build.own import truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
@@ -34,6 +35,9 @@ from truss.model import Secrets
 from truss.model.examples import MISSING, read_examples
 from truss.oci import Platform as Machine
 from truss.oci import Reference
+
+if TYPE_CHECKING:
+    from truss.deploy.target import ArchivePlatform
 
 Say = Callable[[str], None]
 
@@ -91,11 +95,13 @@ class BuiltImage:
         name: What the platform gets it by: with its digest, or as this machine's engine calls it.
         made: What is pushed; None: the engine has it, and it goes nowhere.
         storage: The platform's own place for it; None: it goes where its name says.
+        archive: The archive that a platform without images takes instead; None: it takes images.
     """
 
     name: str
     made: Built | None = None
     storage: Storage | None = None
+    archive: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,8 @@ class Deployment:
     def image(self, say: Say = lambda _: None, *, pushed: bool = True) -> str:
         """The image of the Truss, by its digest: built, and pushed unless it is there.
 
+        For a target that runs no images, the archive that it takes instead.
+
         Args:
             say: Told what goes on.
             pushed: Whether it is to be pushed.
@@ -171,6 +179,9 @@ class Deployment:
         Raises:
             As `image`.
         """
+        if isinstance(self.target, deploy.ArchiveTarget):
+            packed = archive(self.truss_dir.resolve(), cache_dir() / "archives")
+            return BuiltImage(self.target.archive(packed.digest, self.options), archive=packed.path)
         if self.target.repository(self.options) is None:
             return BuiltImage(containers.build_image(self.truss_dir, say=say))
         storage = self._storage()
@@ -185,6 +196,9 @@ class Deployment:
         Raises:
             As `image`.
         """
+        if built.archive is not None:
+            say(f"Putting the archive at {built.name}")
+            cast("ArchivePlatform", self.platform).upload(built.archive, built.name)
         if built.made is None:
             return
         credentials, repository = None, built.name.partition("@")[0]
@@ -390,6 +404,8 @@ class Deployment:
 
     def _image_to_be(self) -> str:
         """The name of an image of the Truss, as far as it can be said before it is built."""
+        if isinstance(self.target, deploy.ArchiveTarget):
+            return self.built().name
         repository = self.target.repository(self.options)
         cache = LayerCache(cache_dir() / "images")
         digest = truss_digest(truss_layers(self.truss_dir.resolve(), self.config, cache))

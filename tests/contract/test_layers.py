@@ -86,7 +86,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
 THIRD_PARTY_INSIDE: dict[str, frozenset[str]] = {
     "frameworks": frozenset({"cloudpickle", "joblib", "numpy"}),
     "model": frozenset({"PIL", "numpy", "pydantic", "xxhash"}),
-    "runtime": frozenset({"PIL", "grpc", "numpy", "opentelemetry", "pyarrow"}),
+    "runtime": frozenset({"PIL", "grpc", "numpy", "opentelemetry", "pyarrow", "ray"}),
     "packaging": frozenset({"cloudpickle", "numpy", "packaging", "rich"}),
     "cli": frozenset({"rich"}),
     "deploy": frozenset({"boto3", "botocore", "google", "googleapiclient", "httplib2", "azure", "ruamel"}),

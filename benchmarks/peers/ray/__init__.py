@@ -1,12 +1,18 @@
-"""Ray Serve in its high throughput mode: a deployment with one replica, plain and with `@serve.batch`."""
+"""Ray Serve in its high throughput mode: a deployment with one replica, plain and with `@serve.batch`.
+
+And a Truss that `truss deploy --to ray` has taken there, with the same settings of Ray.
+"""
 
 import tempfile
 from pathlib import Path
 
 from benchmarks.contender import COMMON_REQUIREMENTS, Contender, Environment, Exchange, Launch, label, listed
+from benchmarks.peers import truss as ours
+from benchmarks.places import ROOT
 from benchmarks.tensors import first_json_prediction, raw
 
 _SERVER = Path(__file__).with_name("server.py")
+_DEPLOYED = Path(__file__).with_name("deployed.py")
 _ENVIRONMENT = Environment("ray", ("ray[serve]==2.60.0", *COMMON_REQUIREMENTS))
 _BINARY = Exchange("/", raw, first_json_prediction, "application/octet-stream")
 _EXCHANGES = {
@@ -57,4 +63,23 @@ def _contender(batched: bool) -> Contender:
     )
 
 
-CONTENDERS = (_contender(batched=False), _contender(batched=True))
+def _deploying(launch: Launch) -> tuple[object, ...]:
+    program, dashboard = ours.PROGRAM, launch.free_ports[2]
+    return (launch.python, _DEPLOYED, launch.port, dashboard, program, launch.workplace / "truss")
+
+
+_TRUSS = Contender(
+    name="truss-on-ray",
+    title="Truss, `truss deploy --to ray`",
+    exchanges={name: ours.EXCHANGES[name] for name in ("echo", "logreg", "embed")},
+    command=_deploying,
+    settings="1 replica of 1 worker, defaults; Ray's HAProxy and throughput settings on",
+    environment=Environment("ray", script=("scripts/setup-ray",), folder=ROOT / ".venvs" / "ray"),
+    prepare=ours.prepare,
+    variables=_variables,
+    package="ray",
+    batched=True,
+    everywhere=False,
+)
+
+CONTENDERS = (_contender(batched=False), _contender(batched=True), _TRUSS)

@@ -8,6 +8,9 @@ from benchmarks.places import MODELS, PYTHON, ROOT
 from benchmarks.tensors import INFERENCE_HEAD, first_inferred, first_packed_prediction, inference, packed
 
 _MAKE = Path(__file__).with_name("make.py")
+PROGRAM = PYTHON.parent / "truss"
+"""The command line."""
+
 _PREDICT = "/v1/models/model:predict"
 
 EXCHANGES = {

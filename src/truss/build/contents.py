@@ -34,6 +34,12 @@ def server_files() -> list[tuple[str, Path]]:
     return [(f"{RUNTIME}/truss/{file.relative_to(root).as_posix()}", file) for file in files]
 
 
+def truss_files(truss_dir: Path) -> list[tuple[str, Path]]:
+    """All files of the Truss, without the lock: places in the image, and the files."""
+    found = (file for file in _files(truss_dir) if file != truss_dir / LOCK)
+    return [(place_of(truss_dir, file), file) for file in found]
+
+
 def data_files(truss_dir: Path, config: TrussConfig) -> list[Path]:
     """The files of the data directory that are large enough for layers of their own, by path."""
     found = [file for file in _files(truss_dir / config.data_dir) if file.stat().st_size >= LARGE]

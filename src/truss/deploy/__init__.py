@@ -10,6 +10,7 @@ from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.registry import target_named, targets
 from truss.deploy.release import Release, name_of
 from truss.deploy.target import (
+    ArchiveTarget,
     Feature,
     Found,
     Options,
@@ -24,6 +25,7 @@ from truss.deploy.target import (
 
 __all__ = [
     "Action",
+    "ArchiveTarget",
     "Change",
     "Feature",
     "File",

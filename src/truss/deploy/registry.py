@@ -30,6 +30,7 @@ BUILT_IN = MappingProxyType(
         "vertex": "truss.deploy.google.vertex:VertexTarget",
         "container-apps": "truss.deploy.azure.container_apps:ContainerAppsTarget",
         "azureml": "truss.deploy.azure.machine_learning:MachineLearningTarget",
+        "ray": "truss.deploy.ray.target:RayTarget",
         "fly": "truss.deploy.rendered.fly:FlyTarget",
         "modal": "truss.deploy.rendered.modal:ModalTarget",
         "skypilot": "truss.deploy.rendered.skypilot:SkyPilotTarget",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -219,3 +220,22 @@ class Target(Protocol):
             MissingExtraError: the platform's package is not installed.
             PlatformAuthError: there are no credentials.
         """
+
+
+@runtime_checkable
+class ArchiveTarget(Target, Protocol):
+    """A target that runs no images but Python of its own: the Truss goes there as an archive.
+
+    What its plans are told as a release's image is where that archive is; its platform is an
+    `ArchivePlatform`. Every method of `Target` holds besides, but `repository`, which nobody asks it for.
+    """
+
+    def archive(self, digest: str, options: Any) -> str:
+        """Where the archive with this hexadecimal SHA-256 will be; for the same digest always the same."""
+
+
+class ArchivePlatform(Platform, Protocol):
+    """A connection to where archives can be put."""
+
+    def upload(self, archive: Path, place: str) -> None:
+        """Put an archive where its target says; nothing happens when it is there already."""

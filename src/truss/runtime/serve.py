@@ -190,35 +190,12 @@ async def _serve(
         import uvicorn
     except ImportError as error:
         raise MissingExtraError("uvicorn", "runtime", "serving") from error
-    from truss.runtime.app import App
-    from truss.runtime.authentication import api_keys
-    from truss.runtime.description import first_example
-    from truss.runtime.documents import Documents
-    from truss.runtime.metrics import Metrics
-    from truss.runtime.pool import Pool
-    from truss.runtime.predictions import Predictions
-    from truss.runtime.protocols.routes import Service, predict_routes
-    from truss.runtime.tracing import tracing_of
-    from truss.runtime.usage import describe_processes
+    from truss.runtime.front import front_of
 
-    metrics = Metrics()
-    keys, tracing = api_keys(config), tracing_of(config)
-    pool = Pool(config.runtime, lambda index: start[index](), metrics)
-    service = Service.of(config, os.environ, platform.model_name)
-    predictions = Predictions(pool, arena, config.runtime, metrics, predict_routes(service), keys, tracing)
-    metrics.describe_gauge(
-        "truss_shared_body_bytes", "Memory that large bodies take.", lambda: [("", arena.in_use)]
-    )
-    describe_processes(metrics, pool.pids)
-    documents = Documents(
-        lambda: pool.interface,
-        service,
-        functools.partial(first_example, truss_dir, config),
-        secured=keys is not None,
-    )
-    app = App(pool, predictions, metrics, service, documents, debug=config.runtime.debug)
+    front = front_of(truss_dir, config, start, arena, platform.model_name)
+    pool, predictions = front.pool, front.predictions
     grace = platform.grace(config.runtime.timeouts.grace)
-    server = _server(uvicorn, app, predictions, config.runtime.transport, grace, context)
+    server = _server(uvicorn, front.app, predictions, config.runtime.transport, grace, context)
     if tls is not None and context is not None:
         tls.take_up_renewals(context)
     stop = _Stop(server, predictions, listener)
@@ -231,14 +208,12 @@ async def _serve(
             await _loaded(pool, server)
         if not server.should_exit:
             grace = platform.grace(config.runtime.timeouts.grace)
-            async with _grpc(config, platform, listener, (pool, predictions, service), tls, grace):
+            async with _grpc(config, platform, listener, (pool, predictions, front.service), tls, grace):
                 on_listening()
                 await server.serve(sockets=[listener])
     if watcher is not None:
         watcher.cancel()
-    await pool.close()
-    if tracing is not None:
-        tracing.close()
+    await front.close()
     return stop.exit_status
 
 

@@ -1,0 +1,1 @@
+"""Ray Serve: replicas of a Truss over the nodes of a Ray cluster."""

