@@ -364,6 +364,11 @@ def test_whatever_a_body_holds_the_answer_is_no_fault_of_the_servers(server, nam
     assert server.request("GET", "/readyz").status == 200
 
 
+def test_half_a_pair_of_surrogates_is_refused(server):
+    response = server.request("POST", "/predict", b'{"inputs": [{"area": 1, "rooms": 1, "kind": "\\ud800"}]}')
+    assert (response.status, response.json()["error"]["type"]) == (400, "invalid_input")
+
+
 STREAMING = """
 from typing import Iterator, TypedDict
 

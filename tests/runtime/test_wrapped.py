@@ -1,6 +1,5 @@
 """A server of somebody else's behind our front, as real processes."""
 
-import contextlib
 import http.client
 import os
 import pathlib

@@ -37,7 +37,7 @@ _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods of requests that may be sent twice."""
 
 _SMALL = 1 << 14
-"""Bytes up to which parts are put together before they are sent: one part costs the system less than several."""
+"""Bytes up to which parts are put together before they are sent: one part costs the system less."""
 
 _MOST_WAITING = 1 << 18
 """Bytes of a request that are kept while the connection to the server is made; then the client waits."""
