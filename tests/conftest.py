@@ -21,7 +21,10 @@ settings.load_profile("untimed")
 
 # For a long look: python -m pytest --hypothesis-profile=fuzz tests/runtime/test_frames.py
 settings.register_profile(
-    "fuzz", max_examples=100_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "fuzz",
+    max_examples=int(os.environ.get("TRUSS_FUZZ_EXAMPLES", "100_000")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 

@@ -89,6 +89,59 @@ def test_any_bytes_are_a_value_or_a_clear_refusal(body):
             decode(body)
 
 
+MARKS = [
+    *(b"__dt_%b__" % kind for kind in (b"datetime_iso", b"date_iso", b"time_iso", b"timedelta")),
+    *(b"__decimal__", b"__uuid__"),
+]
+inner = st.recursive(
+    st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=4) | st.binary(max_size=16),
+    lambda items: st.lists(items, max_size=3),
+    max_leaves=6,
+)
+kinds = st.sampled_from(["<f4", "|b1", "<M8[s]", "|V2", "|V0", "|O", "f4,(", "(2,)<i2", b"<u8"])
+lengths = st.lists(st.sampled_from([-1, 0, 1, 2, 2**31, 2**63]), max_size=3)
+marked_maps = st.fixed_dictionaries(
+    {b"data": inner},
+    optional={
+        b"nd": st.booleans(),
+        b"type": kinds | st.lists(st.lists(st.text("ab", max_size=1) | kinds | lengths, max_size=3)) | inner,
+        b"shape": lengths | inner,
+        **dict.fromkeys(MARKS, st.just(True)),
+    },
+)
+
+
+@given(marked_maps)
+def test_maps_with_marks_and_wrong_content_are_read_or_refused(value):
+    with contextlib.suppress(MalformedBodyError):
+        decode_msgpack(msgpack.packb(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {b"__decimal__": True, b"data": "abc"},
+        {b"__dt_timedelta__": True, b"data": [10**18, 0, 0]},
+        {b"__dt_timedelta__": True, b"data": [1]},
+        {b"__dt_datetime_iso__": True, b"data": 3},
+        {b"nd": False, b"type": "<f4", b"data": b""},
+        {b"nd": True, b"type": "f4,(", b"data": b"1234", b"shape": [1]},
+        {b"nd": True, b"type": [["a"]], b"data": b"1234", b"shape": [1]},
+        {b"nd": True, b"type": "<f4", b"data": b"", b"shape": [2**31, 0]},
+    ],
+)
+def test_marks_that_hold_no_such_value_are_refused(value):
+    with pytest.raises(MalformedBodyError, match="not msgpack as this route takes it"):
+        decode_msgpack(msgpack.packb(value))
+
+
+def test_records_with_arrays_in_them_round_trip():
+    array = np.array([(1, [2, 3])], [("a", "<i2"), ("b", "<f4", (2,))])
+    back = decode_msgpack(encode_msgpack(array))
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
 def test_arrays_of_objects_are_refused_both_ways():
     marked = {b"nd": True, b"type": "|O", b"kind": b"O", b"shape": [1], b"data": b"12345678"}
     with pytest.raises(MalformedBodyError, match="objects"):

@@ -109,6 +109,9 @@ CHECKS = [
 
 
 def bounded(examples):
+    """So many examples, the same each time; those of the profile where a long look was asked for."""
+    if hypothesis.settings.get_current_profile_name() == "fuzz":
+        return hypothesis.settings()
     return hypothesis.settings(
         max_examples=examples,
         deadline=None,
@@ -295,13 +298,43 @@ def mutated(encode):
     return whole | some.builds(change, whole, some.integers(0), some.integers(0, 3), some.binary(max_size=3))
 
 
+def plain(bodies):
+    return some.tuples(bodies, some.just({}))
+
+
+def with_tensors(name, shape, datatype, data, sizes):
+    """A request of the Open Inference Protocol with bytes behind its JSON, and the header that says where."""
+    size, shift = sizes
+    tensor = {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": size}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return head + data, {"inference-header-content-length": str(max(0, len(head) + shift))}
+
+
+TENSORS = some.builds(
+    with_tensors,
+    some.sampled_from(["inputs", ""]),
+    some.lists(some.sampled_from([-1, 0, 1, 2, 3, 2**31, 2**64]) | JSON, max_size=3),
+    some.sampled_from(["FP32", "INT8", "BOOL", "BF16", "BYTES", "", "FP31"]),
+    some.binary(max_size=24),
+    some.tuples(some.integers(-1, 24) | JSON, some.integers(-3, 3)),
+)
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n{}\r\n--x--\r\n'
+KINDS = some.sampled_from(["", "x", '"x"', "x; charset=utf-8", "--", '"']).map(
+    lambda boundary: {"content-type": f"multipart/form-data; boundary={boundary}"}
+)
+
 FORMATS = {
-    "JSON": ("/v1/models/model:predict", mutated(lambda value: json.dumps(value).encode())),
+    "JSON": (TYPED, plain(mutated(lambda value: json.dumps(value).encode()))),
     "msgpack": (
-        "/v1/models/model:predict_binary",
-        mutated(lambda value: encode_msgpack(value if fits(value) else None)),
+        ["/v1/models/model:predict_binary"],
+        plain(mutated(lambda value: encode_msgpack(value if fits(value) else None))),
     ),
-    "any": ("/v1/models/model:predict", some.binary(max_size=64)),
+    "tensors": (["/v2/models/model/infer"], TENSORS),
+    "parts": (
+        [*TYPED, "/v1/models/model:predict_binary", "/v2/models/model/infer"],
+        some.tuples(some.just(PART) | some.binary(max_size=64), KINDS),
+    ),
+    "any": (["/v1/models/model:predict"], plain(some.binary(max_size=64))),
 }
 
 
@@ -316,19 +349,24 @@ def fits(value):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_whatever_a_body_holds_the_answer_is_no_fault_of_the_servers(server, name):
-    path, bodies = FORMATS[name]
+    paths, bodies = FORMATS[name]
     seen = set()
 
     @bounded(150)
-    @hypothesis.given(body=bodies)
-    def ask(body):
-        response = server.request("POST", path, body)
-        assert response.status in (200, 400), response.body
+    @hypothesis.given(path=some.sampled_from(paths), sent=bodies)
+    def ask(path, sent):
+        response = server.request("POST", path, *sent)
+        assert response.status in (200, 400, 415), response.body
         seen.add(response.status)
 
     ask()
-    assert 400 in seen
+    assert (415 if name == "parts" else 400) in seen
     assert server.request("GET", "/readyz").status == 200
+
+
+def test_half_a_pair_of_surrogates_is_refused(server):
+    response = server.request("POST", "/predict", b'{"inputs": [{"area": 1, "rooms": 1, "kind": "\\ud800"}]}')
+    assert (response.status, response.json()["error"]["type"]) == (400, "invalid_input")
 
 
 STREAMING = """

@@ -4,9 +4,11 @@ import io
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from truss.config import Column, Signature, Tensor
 from truss.errors import MalformedBodyError
@@ -85,3 +87,11 @@ def test_parquet_becomes_records_or_lists():
 def test_broken_parquet_is_refused(body):
     with pytest.raises(MalformedBodyError, match="not Parquet"):
         decode_parquet(body, None)
+
+
+def test_a_few_bytes_of_parquet_that_say_they_are_many_rows_are_refused():
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"a": pa.nulls(1 << 21)}), file)
+    assert file.tell() < 10_000
+    with pytest.raises(MalformedBodyError, match="2097152 rows of 1 columns"):
+        decode_parquet(file.getvalue(), None)

@@ -149,6 +149,33 @@ def test_a_slow_reader_holds_the_server_back(server, folder):
     assert server.request("GET", "/x").status == 200
 
 
+def answered(server):
+    """How many requests to the server's own paths were answered."""
+    text = server.request("GET", "/metrics").body.decode()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "truss_requests_total" and sample.labels["route"] == "server"
+    )
+
+
+def test_a_client_that_asks_on_and_reads_nothing_is_held_back_and_holds_up_no_other(server):
+    front, address = psutil.Process(server.process.pid), ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    before, count = front.memory_info().rss, answered(server)
+    with socket.create_connection(address, timeout=30) as connection:
+        for _ in range(600):  # each answer comes from the server at once, so that none is held back by itself
+            connection.sendall(b"GET /big?200000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            if not any(answered(server) > count for _ in range(100)):
+                break
+            # On the connection to the server that carried the answer which the client does not take.
+            assert server.request("GET", "/x").status == 200
+            count += 2
+        else:
+            pytest.fail("all that it asked for was answered")
+        assert front.memory_info().rss < before + (50 << 20)
+
+
 def test_a_client_that_leaves_is_noticed_by_the_server(server, folder):
     connection = connect(server)
     connection.request("POST", "/hang", b"{}")

@@ -99,6 +99,9 @@ class Contract:
             raise InvalidInputError(self._explained(plain, error), hint=_HINT) from error
         except RecursionError as error:
             raise InvalidInputError("the request is nested too deeply", hint=_HINT) from error
+        except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates, which is no text
+            message = f"a text of the request is no Unicode text: {error.reason} at character {error.start}"
+            raise InvalidInputError(message, hint=_HINT) from error
         except Exception as error:
             raise PredictionError(
                 f"reading the request as {name_of(self._kind)} raised {describe(error)}",

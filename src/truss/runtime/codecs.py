@@ -23,6 +23,7 @@ import msgspec
 from truss.errors import AnswerEncodingError, MalformedBodyError
 from truss.model import encode_json
 from truss.model.values import to_encodable
+from truss.runtime.protocols.tensors import is_hollow
 
 __all__ = ["decode_json", "decode_msgpack", "encode_json", "encode_msgpack"]
 
@@ -77,6 +78,19 @@ def _correction(text: str) -> str:
     return f"JSON takes double quotes; send it as -d '{quoted}'"
 
 
+_BROKEN = (
+    msgspec.DecodeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What Python's own types and NumPy's dtypes raise when they are made of what they are not made of."""
+
+
 def decode_msgpack(body: bytes | memoryview) -> Any:
     """The value of a msgpack body; arrays are read-only NumPy arrays over the body's memory.
 
@@ -85,14 +99,7 @@ def decode_msgpack(body: bytes | memoryview) -> Any:
     """
     try:
         return _revive(_msgpack_decoder.decode(body))
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        ValueError,
-        TypeError,
-        KeyError,
-    ) as error:
+    except _BROKEN as error:
         raise MalformedBodyError(
             f"the body is not msgpack as this route takes it: {error}",
             hint="write it with msgpack and msgpack-numpy; JSON belongs to the :predict route",
@@ -183,7 +190,12 @@ def _array(marked: dict[Any, Any]) -> Any:
     if dtype.hasobject:
         raise ValueError("arrays of Python objects are not accepted")
     values = numpy.frombuffer(marked[b"data"], dtype=dtype)
-    return values.reshape(marked[b"shape"]) if marked[b"nd"] else values[0]
+    if not marked[b"nd"]:
+        return values[0]
+    array = values.reshape(marked[b"shape"])
+    if is_hollow(array.shape):
+        raise ValueError(f"an array of shape {list(array.shape)} has too many rows of nothing")
+    return array
 
 
 def _text(value: Any) -> str:
@@ -207,11 +219,15 @@ def _marked_array(value: Any) -> dict[bytes, Any]:
     names = value.dtype.names
     return {
         b"nd": bool(is_array),
-        b"type": [[name, str(kind)] for name, kind in value.dtype.descr] if names else value.dtype.str,
+        b"type": [_field(*field) for field in value.dtype.descr] if names else value.dtype.str,
         b"kind": b"V" if names else b"",
         b"shape": list(value.shape),
         b"data": value.tobytes(),
     }
+
+
+def _field(name: str, kind: Any, shape: tuple[int, ...] = ()) -> list[Any]:
+    return [name, str(kind), list(shape)] if shape else [name, str(kind)]
 
 
 _json_decoder = msgspec.json.Decoder()

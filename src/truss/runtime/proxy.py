@@ -36,6 +36,9 @@ _KEYS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods of requests that may be sent twice."""
 
+_SMALL = 1 << 14
+"""Bytes up to which parts are put together before they are sent: one part costs the system less."""
+
 _MOST_WAITING = 1 << 18
 """Bytes of a request that are kept while the connection to the server is made; then the client waits."""
 
@@ -162,15 +165,20 @@ class Passage:
     def raw(self, data: bytes) -> None:
         """After a change of protocol: bytes of the client."""
         self._send(data)
+        self.turn()
 
     def _send(self, data: bytes) -> None:
-        if self._upstream is not None:
-            self._upstream.transport.write(data)
-            return
         self._waiting.append(data)
-        self._waiting_size += len(data)
-        if self._waiting_size > _MOST_WAITING:
-            self._client.pause_reading()
+        if self._upstream is None:
+            self._waiting_size += len(data)
+            if self._waiting_size > _MOST_WAITING:
+                self._client.pause_reading()
+
+    def turn(self) -> None:
+        """Send what has come: all that the client has sent for now was taken."""
+        if self._upstream is not None and self._waiting:
+            parts, self._waiting = self._waiting, []
+            _write(self._upstream.transport, parts)
 
     async def _connect(self) -> None:
         try:
@@ -182,13 +190,14 @@ class Passage:
             upstream.close()
         else:
             self._attach(upstream)
+            self.turn()
+            self._client.resume_reading()
 
     def _attach(self, upstream: Upstream) -> None:
         self._upstream = upstream
         upstream.carry(self)
-        waiting, self._waiting = self._waiting, []
-        upstream.transport.write(b"".join(waiting))
-        self._client.resume_reading()
+        if self._client.full:  # of the answer before
+            self.pause_answer()
 
     def _set_timer(self, *seconds: float | None) -> None:
         limits = [limit for limit in seconds if limit is not None]
@@ -250,6 +259,8 @@ class Passage:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             if upstream.reusable and self.request_done and self._method != b"HEAD":
+                if self._client.full:
+                    upstream.transport.resume_reading()
                 self._gateway.upstreams.give_back(upstream)
             else:
                 upstream.close()
@@ -356,6 +367,7 @@ class ClientConnection(asyncio.Protocol):
     Attributes:
         address: The client's address, for `X-Forwarded-For`.
         scheme: `http` or `https`.
+        full: Whether the client does not take more for now.
     """
 
     def __init__(self, gateway: Gateway, connections: set[ClientConnection], idle_seconds: float) -> None:
@@ -367,6 +379,7 @@ class ClientConnection(asyncio.Protocol):
         self._early: bytes | None = None  # what came after a request to change the protocol
         self._overrun = False  # more came than the request at hand: it is not read, the connection closes
         self._alive = True
+        self.full = False
         self.address = b""
         self.scheme = b"http"
 
@@ -413,6 +426,8 @@ class ClientConnection(asyncio.Protocol):
                 self._keep_early(data[change.args[0] :])
             except httptools.HttpParserError as error:
                 self._refuse_unreadable(error)
+            if self._passage is not None:
+                self._passage.turn()
 
     def _keep_early(self, data: bytes) -> None:
         """Keep what follows a request to change the protocol until the server has agreed to it.
@@ -517,7 +532,7 @@ class ClientConnection(asyncio.Protocol):
     def write(self, parts: list[bytes]) -> None:
         """Send to the client."""
         if not self._transport.is_closing():
-            self._transport.writelines(parts)
+            _write(self._transport, parts)
 
     def pause_reading(self) -> None:
         """Read no more of the request for now."""
@@ -539,13 +554,22 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The other end does not take more for now."""
+        self.full = True
         if self._passage is not None:
             self._passage.pause_answer()
 
     def resume_writing(self) -> None:
         """It does again."""
+        self.full = False
         if self._passage is not None:
             self._passage.resume_answer()
+
+
+def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
+    if sum(map(len, parts)) <= _SMALL:
+        transport.write(b"".join(parts))
+    else:
+        transport.writelines(parts)
 
 
 def _timeout(headers: Headers) -> float | None:

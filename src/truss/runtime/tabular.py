@@ -16,6 +16,8 @@ from truss.errors import MalformedBodyError, UnsupportedBodyError
 from truss.model.tables import rows_of
 
 _FLAGS = {"true": True, "false": False}
+_FEW_CELLS = 1 << 20
+_CELLS_PER_BYTE = 64
 
 
 def decode_csv(body: bytes | memoryview, signature: Signature | None) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
 
     Raises:
         UnsupportedBodyError: pyarrow, which reads it, is not installed where the model runs.
-        MalformedBodyError: not Parquet.
+        MalformedBodyError: not Parquet, or a table of far more cells than its bytes can hold.
     """
     try:
         import pyarrow
@@ -53,13 +55,33 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
             hint="add pyarrow to `requirements` in config.yaml, or send CSV or JSON",
         ) from None
     try:
-        table = parquet.read_table(pyarrow.BufferReader(body))
+        file = parquet.ParquetFile(pyarrow.BufferReader(body))
+        check_cells(file.metadata.num_rows, file.metadata.num_columns, len(body))
+        table = file.read()
     except (pyarrow.ArrowException, OSError) as error:
         raise MalformedBodyError(
             f"the body is not Parquet: {error}", hint="send the bytes of a file that pandas or Arrow wrote"
         ) from error
     columns = [column.to_pylist() for column in table.columns]
     return {"inputs": rows_of(table.column_names, list(zip(*columns, strict=True)), signature)}
+
+
+def check_cells(rows: int, columns: int, size: int) -> None:
+    """Refuse a table that a few bytes blow up to one that fills the memory: one of nulls, or of one value.
+
+    Args:
+        rows: How many rows it has.
+        columns: How many columns.
+        size: Bytes of its body.
+
+    Raises:
+        MalformedBodyError: it has more cells than `_FEW_CELLS`, and than `_CELLS_PER_BYTE` for each byte.
+    """
+    if rows * columns > max(_FEW_CELLS, _CELLS_PER_BYTE * size):
+        raise MalformedBodyError(
+            f"the {size} bytes say that they are {rows} rows of {columns} columns",
+            hint="send tables of data, or fewer rows at a time",
+        )
 
 
 def _read(body: bytes | memoryview) -> tuple[list[str], list[list[str]]]:

@@ -87,6 +87,7 @@ def test_a_large_array_in_msgpack_is_not_made_a_list():
         npy(np.zeros(3)).replace(b"(3,)", b"(9,)"),
         npy(np.zeros(3)).replace(b"<f8", b"|O8"),
         npy(np.zeros(3)).replace(b"{", b"("),
+        npy(np.zeros((1, 0))).replace(b"(1, 0), }     ", b"(9999999, 0), }"),
     ],
 )
 def test_what_is_no_npy_is_refused(body):
@@ -140,6 +141,20 @@ def test_damaged_arrow_is_refused_or_read(data):
         decode_arrow(bytes(good), TABLE)
     except RequestError:
         return
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.nulls(1 << 30),
+        pa.RunEndEncodedArray.from_arrays(pa.array([1 << 30], "int32"), pa.array([1.0])),
+        pa.Array.from_buffers(pa.list_(pa.int8(), 0), 1 << 30, [None], children=[pa.array([], "int8")]),
+    ],
+    ids=["nulls", "runs", "lists"],
+)
+def test_a_few_bytes_of_arrow_that_say_they_are_many_rows_are_refused(column):
+    with pytest.raises(MalformedBodyError, match="rows of 1 columns"):
+        decode_arrow(arrow(pa.table({"a": column})), None)
 
 
 def test_an_image_is_pixels_for_a_model_of_arrays_and_a_file_for_others():

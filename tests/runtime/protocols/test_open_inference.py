@@ -162,6 +162,7 @@ def test_several_tensors_are_keys_or_rows_by_the_signature():
         (one([2], "FP32", [1]), "has 1 values"),
         (one([-1], "FP32", [1]), r"\[-1\]"),
         (one([1] * 40, "FP32", [1]), "shape"),
+        (one([2**31, 0], "FP32", []), "no more than there are values"),
         (one([1], "FP99", [1]), "FP99"),
         (one([1], "FP32", ["a"]), "not FP32"),
         (one([1], "INT8", [1000]), "INT8"),

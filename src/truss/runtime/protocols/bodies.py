@@ -12,6 +12,8 @@ from typing import Any
 from truss.config import Signature
 from truss.errors import MalformedBodyError, UnsupportedBodyError
 from truss.model.tables import rows_of
+from truss.runtime.protocols.tensors import is_hollow
+from truss.runtime.tabular import check_cells
 
 _LONGEST_HEADER = 1 << 14
 
@@ -53,7 +55,7 @@ def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, Any, int]:
         raise MalformedBodyError(
             f"the body is not a .npy file: {error}", hint="send the bytes that numpy.save writes"
         ) from error
-    if any(length < 0 for length in shape):
+    if any(length < 0 for length in shape) or is_hollow(shape):
         raise MalformedBodyError(f"the array has the shape {list(shape)}", hint="send what numpy.save writes")
     return shape, fortran_order, dtype, file.tell()
 
@@ -66,7 +68,7 @@ def decode_arrow(body: bytes | memoryview, signature: Signature | None) -> dict[
 
     Raises:
         UnsupportedBodyError: pyarrow, which reads it, is not installed where the model runs.
-        MalformedBodyError: not such a stream.
+        MalformedBodyError: not such a stream, or one of far more cells than its bytes can hold.
     """
     try:
         import pyarrow
@@ -83,6 +85,7 @@ def decode_arrow(body: bytes | memoryview, signature: Signature | None) -> dict[
         raise MalformedBodyError(
             f"the body is not an Arrow IPC stream: {error}", hint="write it with pyarrow.ipc.new_stream"
         ) from error
+    check_cells(table.num_rows, table.num_columns, len(body))
     names = _in_order(table.column_names, signature)
     array = _numbers(pyarrow, [table.column(name) for name in names])
     if array is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from truss.errors import AnswerEncodingError, InvalidInputError
@@ -33,6 +34,7 @@ _NAMES = {name.lstrip("<"): datatype for datatype, name in NUMPY_NAMES.items()} 
 _LENGTH = struct.Struct("<I")
 _MOST_AXES = 32
 _LARGEST = 2**58
+_MOST_HOLLOW = 1 << 16
 
 
 def datatype_of(dtype: str) -> str:
@@ -53,13 +55,22 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
     """
     # A length of zero makes a tensor empty, but not the other lengths possible.
     span = math.prod(max(length, 1) for length in shape[:_MOST_AXES])
-    if len(shape) > _MOST_AXES or any(length < 0 for length in shape) or span > _LARGEST:
+    wrong = len(shape) > _MOST_AXES or any(length < 0 for length in shape) or span > _LARGEST
+    if wrong or is_hollow(shape):
         raise InvalidInputError(
             f"the shape of {name!r} is {list(shape)[: _MOST_AXES + 1]}",
             where=name,
             hint=f"send up to {_MOST_AXES} lengths that are not negative, and no more than there are values",
         )
     return math.prod(shape)
+
+
+def is_hollow(shape: Sequence[int]) -> bool:
+    """Whether a shape names very many rows that hold nothing, as (2**31, 0) does.
+
+    They take no bytes in a body, and fill the memory as soon as somebody makes lists of them.
+    """
+    return 0 in shape and math.prod(takewhile(bool, shape)) > _MOST_HOLLOW
 
 
 def from_raw(name: str, datatype: str, shape: Sequence[int], data: memoryview) -> Any:
