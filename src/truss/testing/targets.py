@@ -153,20 +153,23 @@ class PlatformConformance:
         target: The target under test.
         options: What it has to be told, by name.
         secrets: The values of the secrets of the model that is deployed.
-        stranger: A resource of a plan that somebody else may have made; its key.
+        image: An image that the platform can get, or need not get.
+        other_image: Another one.
     """
 
     target: Target
     options: Mapping[str, Any] = {}
     secrets: Mapping[str, str | None] = {"api-key": "s3cret-value"}  # a test class, never changed
+    image: str = IMAGE
+    other_image: str = OTHER_IMAGE
 
     def platform(self) -> AbstractContextManager[Platform]:
         """An empty platform, for the length of a block."""
         raise NotImplementedError
 
-    def planned(self, image: str = IMAGE) -> Plan:
+    def planned(self, image: str = "") -> Plan:
         """A plan of a model with a secret."""
-        return _plan(self.target, self.options, parse_config(_CONFIG), image)
+        return _plan(self.target, self.options, parse_config(_CONFIG), image or self.image)
 
     def test_applying_makes_everything_and_again_nothing(self) -> None:
         """Every resource is found as it was planned, and the deployment is told of."""
@@ -179,14 +182,14 @@ class PlatformConformance:
             status = platform.status(plan.deployment)
             assert status is not None
             assert (status.deployment, status.target) == (plan.deployment, plan.target)
-            assert status.image == IMAGE
+            assert status.image == self.image
             assert plan.deployment in [one.deployment for one in platform.deployments()]
 
     def test_what_changed_is_changed(self) -> None:
         """Another image changes something, and a look at it beforehand says the same."""
         with self.platform() as platform:
             apply(self.planned(), platform, self.secrets)
-            wanted = self.planned(OTHER_IMAGE)
+            wanted = self.planned(self.other_image)
             foretold = compare(wanted, platform, self.secrets)
             done = apply(wanted, platform, self.secrets)
             assert [(one.key, one.action) for one in foretold] == [(one.key, one.action) for one in done]
@@ -195,22 +198,22 @@ class PlatformConformance:
             }
             status = platform.status(wanted.deployment)
             assert status is not None
-            assert status.image == OTHER_IMAGE
+            assert status.image == self.other_image
 
     def test_it_goes_back(self) -> None:
         """To the image that ran before, where the platform can."""
         with self.platform() as platform:
             plan = self.planned()
             apply(plan, platform, self.secrets)
-            apply(self.planned(OTHER_IMAGE), platform, self.secrets)
+            apply(self.planned(self.other_image), platform, self.secrets)
             earlier = [one for one in platform.revisions(plan.deployment) if not one.current]
             if not earlier:
                 pytest.skip("this platform keeps no revisions")
-            assert earlier[-1].image == IMAGE
+            assert earlier[-1].image == self.image
             platform.roll_back(plan.deployment, earlier[-1])
             status = platform.status(plan.deployment)
             assert status is not None
-            assert status.image == IMAGE
+            assert status.image == self.image
 
     def test_destroying_leaves_nothing(self) -> None:
         """Everything that a plan made is found by its marks, and removed; a second time there is nothing."""
