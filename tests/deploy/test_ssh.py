@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,14 @@ def machine(tmp_path_factory):
         base = ROOT.parent / "base.tar"
         running.copy(base, "/root/base.tar")
         for tag in ("1", "2"):
-            changes = ("--change", f"LABEL number={tag}", "--change", 'CMD ["sleep", "1000"]')
+            changes = (
+                "--change",
+                f"LABEL number={tag}",
+                "--change",
+                'CMD ["sleep", "1000"]',
+                "--change",
+                "STOPSIGNAL SIGKILL",
+            )
             running.run("podman", "import", "--quiet", *changes, "/root/base.tar", f"localhost/flowers:{tag}")
         yield running
 
@@ -61,7 +69,7 @@ def reached(machine, monkeypatch):
 @marked
 class TestSsh(PlatformConformance):
     target = target_named("ssh")
-    options = {"host": "machine", "port": 8090}
+    options = {"host": "machine", "port": 8090}  # noqa: RUF012  # never changed
     image, other_image = "localhost/flowers:1", "localhost/flowers:2"
 
     @pytest.fixture(autouse=True)
@@ -98,6 +106,7 @@ def run(bench, reached, monkeypatch, tmp_path):
 
 
 @marked
+@pytest.mark.slow
 def test_from_the_first_deployment_to_the_last_trace(run, engine, reached, small, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     monkeypatch.setenv("TRUSS_SECRET_api_key", "t0ken$HOME")
@@ -159,18 +168,24 @@ def test_a_unit_of_that_name_that_is_not_ours(reached):
 
 @marked
 def test_a_port_that_is_taken_is_told(reached):
+    reached.run("systemd-run", "--unit", "other", "python3", "-m", "http.server", "8099")
+    listens = "import socket; socket.create_connection(('127.0.0.1', 8099)); print('yes')"
+    deadline = time.monotonic() + 30
+    while not reached.run("python3", "-c", listens, check=False):
+        assert time.monotonic() < deadline
     target = target_named("ssh")
-    options = read_options(target, {"host": "machine", "port": 22, "bind": "0.0.0.0"})
+    options = read_options(target, {"host": "machine", "port": 8099})
     plan = target.plan(Release("flowers", "localhost/flowers:1", parse_config("")), options)
     platform = target.connect(options)
     platform.create(plan.resources[0])
     try:
-        while (status := platform.status("flowers")).state == "starting":
-            pass  # each look is a connection
-        assert status.state == "failed"
+        deadline = time.monotonic() + 30
+        while (status := platform.status("flowers")).state != "failed":
+            assert time.monotonic() < deadline, status
         assert "address already in use" in " ".join(status.detail)
     finally:
         platform.delete(platform.owned("flowers")[0])
+        reached.run("systemctl", "stop", "other")
 
 
 @marked

@@ -50,8 +50,8 @@ def running_machine(root: Path, folder: Path, timeout: float = 60) -> Iterator[R
         AssertionError: it does not boot in time.
     """
     (folder / "bin").mkdir(parents=True)
-    podman = ("podman", "--root", str(folder / "root"), "--runroot", str(folder / "run"))
-    podman = (*podman, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs")
+    state = ("--root", str(folder / "root"), "--runroot", str(folder / "run"))
+    podman = ("podman", *state, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs")
     words = ["run", "--detach", "--name", "machine", "--privileged", "--systemd", "always"]
     words += ["--ulimit", "nofile=10000:10000", "--ulimit", "nproc=10000:10000"]
     words += ["--tmpfs", "/var/lib/containers", "--rootfs", f"{root.resolve()}:O", "/sbin/init"]

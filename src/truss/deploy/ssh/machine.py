@@ -75,6 +75,7 @@ class Machine:
                 "ssh is not on this machine", hint="install OpenSSH's client, or write the files with --out"
             )
         words = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_WITHIN}"]
+        words += ["-o", f"ServerAliveInterval={_CONNECT_WITHIN}"]  # one that is lost ends
         words += ["-p", str(options.ssh_port)] if options.ssh_port else []
         return cls(options.host, tuple(words), options.scope)
 
