@@ -20,6 +20,7 @@ ENTRY_POINT_GROUP = "truss.targets"
 BUILT_IN = MappingProxyType(
     {
         "compose": "truss.deploy.compose:ComposeTarget",
+        "ssh": "truss.deploy.ssh.unit:SshTarget",
         "kubernetes": "truss.deploy.kubernetes.plain:KubernetesTarget",
         "knative": "truss.deploy.kubernetes.knative:KnativeTarget",
         "kserve": "truss.deploy.kubernetes.kserve:KServeTarget",

@@ -153,15 +153,15 @@ class PlatformConformance:
         target: The target under test.
         options: What it has to be told, by name.
         secrets: The values of the secrets of the model that is deployed.
-        image: An image that the platform can be told to run.
+        image: An image that the platform can get, or need not get.
         other_image: Another one.
     """
 
     target: Target
     options: Mapping[str, Any] = {}
-    image = IMAGE
-    other_image = OTHER_IMAGE
     secrets: Mapping[str, str | None] = {"api-key": "s3cret-value"}  # a test class, never changed
+    image: str = IMAGE
+    other_image: str = OTHER_IMAGE
 
     def platform(self) -> AbstractContextManager[Platform]:
         """An empty platform, for the length of a block."""
