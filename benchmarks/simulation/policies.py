@@ -62,7 +62,7 @@ class Truss:
 
     def hold_for(self, rows: int, waiting: int) -> Hold:
         """The server's own choice."""
-        return hold_after(rows, waiting, self._cost, self._returns)
+        return hold_after(rows, waiting, self._most, self._cost, self._returns)
 
 
 class SizeOrTimeout:

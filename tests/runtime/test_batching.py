@@ -64,26 +64,33 @@ def watched(back, batches=60, workers=1, clients=64):
 
 
 def test_a_lone_client_is_never_held():
-    assert hold_after(returned=1, waiting=0, cost=FLAT, returns=watched(0.001)) == NO_HOLD
+    assert hold_after(returned=1, waiting=0, most=128, cost=FLAT, returns=watched(0.001)) == NO_HOLD
 
 
 def test_clients_that_do_not_come_back_are_waited_for_a_tenth_of_the_fixed_cost():
     for returns in (Returns(), watched(0.015)):
-        hold = hold_after(returned=1, waiting=63, cost=FLAT, returns=returns)
+        hold = hold_after(returned=1, waiting=63, most=128, cost=FLAT, returns=returns)
         assert hold.expected == 64
         assert hold.seconds == pytest.approx(0.002)
 
 
 def test_clients_that_do_are_waited_for_longer():
-    hold = hold_after(returned=32, waiting=32, cost=FLAT, returns=watched(0.005))
+    hold = hold_after(returned=32, waiting=32, most=128, cost=FLAT, returns=watched(0.005))
     assert hold.expected == 64
     assert hold.seconds == pytest.approx(0.01)
 
 
+def test_there_is_no_holding_for_more_than_a_batch_may_have():
+    returns = watched(0.001)
+    assert hold_after(returned=128, waiting=128, most=128, cost=FLAT, returns=returns) == NO_HOLD
+    assert hold_after(returned=128, waiting=100, most=128, cost=FLAT, returns=returns).expected == 128
+    assert hold_after(returned=4, waiting=0, most=1, cost=FLAT, returns=returns) == NO_HOLD
+
+
 def test_soon_is_sooner_with_several_workers():
     """Requests of other workers' clients, which come all the time, are nobody's return."""
-    assert hold_after(16, 0, FLAT, watched(0.004, workers=4)).seconds == pytest.approx(0.002)
-    assert hold_after(16, 0, FLAT, watched(0.001, workers=4)).seconds == pytest.approx(0.0025)
+    assert hold_after(16, 0, 128, FLAT, watched(0.004, workers=4)).seconds == pytest.approx(0.002)
+    assert hold_after(16, 0, 128, FLAT, watched(0.001, workers=4)).seconds == pytest.approx(0.0025)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 64)), min_size=30, max_size=200))
@@ -95,7 +102,7 @@ def test_what_is_waited_in_vain_is_a_tenth_on_average(traffic):
         returns.watch(count, now, FLAT)
         for _ in range(count if back else 0):
             returns.arrived(now + 0.001)
-    hold = hold_after(2, 2, FLAT, returns)
+    hold = hold_after(2, 2, 128, FLAT, returns)
     assert 0.002 - 1e-9 <= hold.seconds <= 0.01 + 1e-9
     assert hold.seconds * returns.missed <= 0.002 + 1e-9
 
@@ -104,7 +111,7 @@ def test_after_a_change_of_the_traffic_ten_batches_tell():
     returns = watched(0.001)
     for number in range(25):
         returns.watch(64, 100 + number * 0.04, FLAT)
-    assert hold_after(32, 32, FLAT, returns).seconds == pytest.approx(0.002, rel=0.15)
+    assert hold_after(32, 32, 128, FLAT, returns).seconds == pytest.approx(0.002, rel=0.15)
 
 
 def test_requests_that_cannot_be_joined_are_handed_over_in_small_bursts():

@@ -137,7 +137,7 @@ class Hold:
 NO_HOLD = Hold(0, 0.0)
 
 
-def hold_after(returned: int, waiting: int, cost: CostModel, returns: Returns) -> Hold:
+def hold_after(returned: int, waiting: int, most: int, cost: CostModel, returns: Returns) -> Hold:
     """How long to hold the next batch when one has just returned.
 
     What is waited in vain is the longer the more often clients do not come; on average it stays below
@@ -146,14 +146,16 @@ def hold_after(returned: int, waiting: int, cost: CostModel, returns: Returns) -
     Args:
         returned: How many requests the batch answered.
         waiting: How many requests wait at that moment.
+        most: How many a batch may have: there is no holding for more.
         cost: The model's fitted cost.
         returns: How often clients have been back soon.
     """
-    if returned + waiting <= 1:
+    expected = min(returned + waiting, most)
+    if expected <= 1 or waiting >= expected:
         return NO_HOLD
     least = HOLD_FRACTION * cost.fixed
-    most = max(least, returns.soon)
-    return Hold(returned + waiting, min(most, least / returns.missed) if returns.missed else most)
+    longest = max(least, returns.soon)
+    return Hold(expected, min(longest, least / returns.missed) if returns.missed else longest)
 
 
 UNJOINED_BURST_SECONDS = 0.001

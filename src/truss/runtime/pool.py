@@ -366,7 +366,8 @@ class Pool:
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
         holds = self._joins and not worker.is_async
         if holds:
-            hold = hold_after(len(answered), len(self._queue), self._cost, self._returns)
+            most = self._settings.batching.max_requests
+            hold = hold_after(len(answered), len(self._queue), most, self._cost, self._returns)
             self._holding.begin(hold)
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
