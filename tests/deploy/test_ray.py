@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from ray_nodes import PYTHON, running_nodes
@@ -233,7 +234,8 @@ class TestDeployed:
             assert done["url"] == f"http://127.0.0.1:{nodes.port}/{name}"
             for _ in range(4):
                 got = httpx.post(f"{done['url']}{PREDICT}", json=request, timeout=60).json()
-                assert got["predictions"] == pytest.approx(expected["predictions"]) if name == "iris" else got
+                answers = np.asarray(got["predictions"])
+                assert answers == pytest.approx(np.asarray(expected["predictions"]), rel=1e-4, abs=1e-5)
             assert set(where(nodes, name)) == set(nodes.nodes)
         # The second deployment has left the first one alone.
         assert set(details(nodes)) == {"iris", "sentences"}

@@ -22,7 +22,7 @@ from truss.deploy.plan import Resource
 from truss.deploy.ray.dashboard import Dashboard
 from truss.deploy.release import PREDICT
 from truss.deploy.target import Found, Revision, State, Status
-from truss.errors import DeployError, MissingExtraError, NotDeployedError
+from truss.errors import DeployError, MissingExtraError, NotDeployedError, PlatformRefusalError
 
 APPLICATION = "serve:application"
 KEEPER = "ray:job"
@@ -41,6 +41,9 @@ _ARCHIVE = "truss-archive"
 _KEEPS = "truss-keeps"
 _WAITS = "tail -f /dev/null"
 """What the job that keeps archives does."""
+
+_NO_AGENT = "No available agent"
+"""What the dashboard says when it finds nobody to hand a job to; it may be asked again."""
 
 _DONE = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
 _WITHIN = 300.0
@@ -281,15 +284,13 @@ class RayCluster:
 
     def _begin(self, name: str, marks: Mapping[str, str], kept: Sequence[str]) -> None:
         environment = {"working_dir": kept[0], "py_modules": list(kept[1:])} if kept else {}
-        self.dashboard.post(
-            _JOBS,
-            {
-                "submission_id": name,
-                "entrypoint": _WAITS,
-                "runtime_env": {key: value for key, value in environment.items() if value},
-                "metadata": dict(marks),
-            },
-        )
+        job = {
+            "submission_id": name,
+            "entrypoint": _WAITS,
+            "runtime_env": {key: value for key, value in environment.items() if value},
+            "metadata": dict(marks),
+        }
+        _with_an_agent(lambda: self.dashboard.post(_JOBS, job))
 
         def runs() -> bool:
             job = self.dashboard.get(f"{_JOBS}{name}")
@@ -303,9 +304,27 @@ class RayCluster:
         for one in jobs:
             path = f"{_JOBS}{quote(one['submission_id'])}"
             if one["status"] not in _DONE:
-                self.dashboard.post(f"{path}/stop")
+                _with_an_agent(lambda path=path: self.dashboard.post(f"{path}/stop"))  # type: ignore[misc]
                 _wait(lambda path=path: self.dashboard.get(path)["status"] in _DONE, f"{path} does not end")  # type: ignore[misc]
-            self.dashboard.delete(path)
+            _with_an_agent(lambda path=path: self.dashboard.delete(path))  # type: ignore[misc]
+
+
+def _with_an_agent(ask: Callable[[], None]) -> None:
+    """Ask for something that the dashboard hands on to one of its agents on the nodes.
+
+    A node's agent is there some time after the node, and one that is busy counts as none for a while.
+    """
+
+    def asked() -> bool:
+        try:
+            ask()
+        except PlatformRefusalError as error:
+            if _NO_AGENT in error.message:
+                return False
+            raise
+        return True
+
+    _wait(asked, "no node of the cluster takes jobs")
 
 
 def _found(name: str, got: Mapping[str, Any]) -> Found:

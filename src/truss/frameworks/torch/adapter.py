@@ -15,6 +15,7 @@ from truss.frameworks.torch.files import Written
 from truss.frameworks.torch.joining import note_against_joining
 from truss.frameworks.torch.opening import is_model_file, read_model
 from truss.frameworks.torch.programs import describe_program, trains, write_program
+from truss.frameworks.torch.rowwise import shapes_imported_meanwhile
 from truss.frameworks.torch.saving import write_module
 from truss.frameworks.torch.scripts import describe_script, write_script
 from truss.frameworks.torch.signature import describe_module, device_of
@@ -47,7 +48,8 @@ class TorchFramework:
         metadata = _DESCRIBE[kind](served)
         folder = data_dir / "model"
         folder.mkdir()
-        written = _WRITE[kind](served, folder)
+        with shapes_imported_meanwhile():
+            written = _WRITE[kind](served, folder)
         metadata |= by_value_metadata(written.by_value)
         with _evaluating(kind, served):
             against = note_against_joining(kind, served, _live(kind, served, metadata))

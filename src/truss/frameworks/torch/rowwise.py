@@ -6,6 +6,9 @@ are evaluated. Code of one's own may look at the whole batch, so it is not joine
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
@@ -73,6 +76,26 @@ def gives_a_row_for_each(module: Any) -> bool:
     """Whether a chain of known layers takes rows, and gives one for each; nothing is computed but shapes."""
     taken = row_input(module)
     return taken is not None and any(_keeps_rows(module, taken, length) for length in _LENGTHS)
+
+
+@contextlib.contextmanager
+def shapes_imported_meanwhile() -> Iterator[None]:
+    """Have what torch computes shapes with imported beside the block: half a second, the first time.
+
+    Writing gigabytes leaves Python's lock alone.
+    """
+    importing = threading.Thread(target=_import_shapes)
+    importing.start()
+    try:
+        yield
+    finally:
+        importing.join()
+
+
+def _import_shapes() -> None:
+    # Another version of torch may have it elsewhere: then it is imported when shapes are computed.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch.fx.experimental.symbolic_shapes")
 
 
 def _keeps_rows(module: Any, taken: RowInput, length: int) -> bool:
