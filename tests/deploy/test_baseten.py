@@ -191,7 +191,7 @@ def test_a_truss_is_deployed_updated_and_removed_by_the_command_line(baseten, sm
     capsys.readouterr()
     assert main(["status", str(folder), *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "healthy"
-    assert main(["rollback", str(folder), *words, "--yes"]) == 0, capsys.readouterr().err
+    assert main(["rollback", str(folder), *words]) == 0, capsys.readouterr().err
     assert next(iter(baseten.environments.values()))["current_deployment"]["id"] == state["id"]
     assert main(["destroy", str(folder), *words, "--yes"]) == 0
     assert not baseten.models
@@ -264,6 +264,28 @@ def test_a_new_state_that_fails_leaves_the_one_before(baseten, small, capsys):
     said = capsys.readouterr().err
     assert "BUILD_FAILED" in said
     assert "it is what it was before" in said
+
+
+def test_a_copy_that_the_platform_promotes_is_ours_as_well(baseten, archives):
+    platform = connected(*archives)
+    apply(planned(), platform, {})
+    [(model, states)] = baseten.states.items()
+    states.append({**states[0], "id": "copy", "created_at": "9999", "labels": {}})
+    baseten.configs["copy"] = {}
+    baseten.promote(model, "production", states[-1])
+    assert [(one.id, one.current) for one in platform.revisions("iris")][-1] == ("copy", True)
+    [change] = apply(planned(), platform, {})
+    assert change.action.value == "~"
+
+
+def test_what_the_platform_writes_otherwise_is_no_change(baseten, archives):
+    platform = connected(*archives)
+    wanted = planned("resources: {memory: 2Gi}\n")
+    apply(wanted, platform, {})
+    for config in baseten.configs.values():
+        config["resources"] = {"cpu": "1000m", "memory": "2048Mi", "use_gpu": False}
+    [change] = apply(wanted, platform, {})
+    assert change.action.value == "="
 
 
 def test_states_of_other_environments_do_not_count(baseten, archives):

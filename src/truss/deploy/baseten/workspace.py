@@ -6,6 +6,8 @@ labels with whose it is and what it was made from.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tempfile
 import time
@@ -28,6 +30,7 @@ SECRET = "baseten:secret"  # noqa: S105  # a kind of resource
 
 _MARK = "truss-deployment"
 _ARCHIVE = "truss-archive"
+_CONFIG = "truss-config"
 _ENVIRONMENT = "truss-environment"
 """Labels of a state."""
 
@@ -44,6 +47,9 @@ _STATES: Mapping[str, State] = {
     "INACTIVE": "stopped",
 }
 """https://docs.baseten.co/reference/management-api/deployments/gets-all-deployments-of-a-model"""
+
+_CHOSEN = ("environment_variables", "secrets", "model_metadata")
+"""Parts of a config whose keys a user chooses."""
 
 _NEVER_RAN = frozenset({"DEPLOY_FAILED", "BUILD_FAILED", "BUILD_STOPPED"})
 
@@ -108,18 +114,22 @@ class Workspace:
 
     def deployments(self) -> Sequence[Status]:
         """All models that are ours."""
-        told = [(model, self._present(model)) for model in self._models()]
-        return [self._status(model, state) for model, state in told if _is_ours(model, state)]
+        told = [(model, self._history(model)) for model in self._models()]
+        return [
+            self._status(model, self._present(model, history))
+            for model, history in told
+            if _is_ours(model, history)
+        ]
 
     def status(self, deployment: str) -> Status | None:
         """What the platform says of the state that is promoted, or is to be."""
-        model = self._model(deployment)
-        state = None if model is None else self._present(model)
-        return None if model is None or not _is_ours(model, state) else self._status(model, state)
+        found = self._look(deployment)
+        return None if found is None else self._status(found[0], self._present(*found))
 
     def logs(self, deployment: str, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
         """The lines of its present state, of all its copies and of its build."""
-        model, state = self._ours(deployment)
+        model, history = self._ours(deployment)
+        state = self._present(model, history)
         path = f"/v1/models/{model['id']}/deployments/{state['id']}/logs"
         start = _now() - _LONGEST_LOGS
         shown = self._log(path, start, "desc", min(max(lines, 1), _MOST_LINES))[::-1]
@@ -136,20 +146,22 @@ class Workspace:
 
     def revisions(self, deployment: str) -> Sequence[Revision]:
         """The states of the model, without those that never ran."""
-        model = self._model(deployment)
-        present = None if model is None else self._present(model)
-        if model is None or present is None or not _is_ours(model, present):
+        found = self._look(deployment)
+        if found is None:
             return []
+        model, history = found
+        present = self._present(model, history)
         current = self._promoted(model) if present["status"] in _NEVER_RAN else present["id"]
         return [
             Revision(one["id"], _labels(one).get(_ARCHIVE, ""), one["id"] == current)
-            for one in self._history(model)
-            if _is_ours(model, one) and one["status"] not in _NEVER_RAN
+            for one in history
+            if one["id"] == current or (_is_ours(model, [one]) and one["status"] not in _NEVER_RAN)
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:
         """Promote a state that the model has still; one that waits, or failed before it ran, is removed."""
-        model, present = self._ours(deployment)
+        model, history = self._ours(deployment)
+        present = self._present(model, history)
         if self._is_coming(present) and present["id"] != revision.id:
             self.api.delete(f"/v1/models/{model['id']}/deployments/{present['id']}")
         self.api.post(
@@ -206,41 +218,53 @@ class Workspace:
             return ""
         return str((told.get("current_deployment") or {}).get("id", ""))
 
-    def _present(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _present(self, model: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The state that is promoted, unless a later one of ours is still to be, or failed before it was."""
-        history, promoted = self._history(model), self._promoted(model)
+        promoted = self._promoted(model)
         place = next((number for number, one in enumerate(history) if one["id"] == promoted), -1)
         coming = [one for one in history[place + 1 :] if self._is_coming(one)]
-        if coming:
-            return coming[-1]
-        return history[place] if history else None
+        return coming[-1] if coming else history[place]
 
     def _is_coming(self, state: Mapping[str, Any]) -> bool:
         waits = state["status"] in _NEVER_RAN or state["status"] not in _STATES
         return waits and _labels(state).get(_ENVIRONMENT) == self.environment
 
-    def _ours(self, deployment: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _look(self, deployment: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """A model that is ours, and its states; None: there is none."""
         model = self._model(deployment)
-        state = None if model is None else self._present(model)
-        if model is None or state is None or not _is_ours(model, state):
+        history = [] if model is None else self._history(model)
+        return None if model is None or not _is_ours(model, history) else (model, history)
+
+    def _ours(self, deployment: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        found = self._look(deployment)
+        if found is None:
             raise NotDeployedError(f"nothing is deployed under the name '{deployment}'")
-        return model, state
+        return found
 
     def _found(self, model: Mapping[str, Any], like: Mapping[str, Any]) -> Found:
         """A model in the form of a plan's."""
-        state = self._present(model)
-        outputs = {"id": model["id"]}
-        if state is None or not _is_ours(model, state):
+        history, outputs = self._history(model), {"id": model["id"]}
+        if not _is_ours(model, history):
             return Found(MODEL, model["name"], {}, "", outputs)
-        told = self.api.get(f"/v1/models/{model['id']}/deployments/{state['id']}/config")["config"]
-        config = told if not like else _as(told, like["config"])
+        state = self._present(model, history)
         body = {
             # One that never ran is to be made again.
             "archive": "" if state["status"] in _NEVER_RAN else _labels(state).get(_ARCHIVE, ""),
             "environment": self.environment,
-            "config": config,
+            "config": self._config(model, state, like.get("config", {})),
         }
         return Found(MODEL, model["name"], body, model["name"], outputs)
+
+    def _config(
+        self, model: Mapping[str, Any], state: Mapping[str, Any], like: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """A state's config in the form of a plan's, where it was made from that."""
+        if _labels(state).get(_CONFIG) == _digest(like):
+            return like
+        told = self.api.get(f"/v1/models/{model['id']}/deployments/{state['id']}/config")["config"]
+        # What the platform has filled in is left out; the names that a user chooses are whole.
+        whole = {key: told[key] for key in _CHOSEN if key in like and key in told}
+        return {**restricted(told, like), **whole}
 
     def _secret(self, name: str) -> Found:
         """A secret by its name, in which the platform takes all signs alike."""
@@ -258,8 +282,7 @@ class Workspace:
         found: list[dict[str, Any]] = self.api.get(f"{path}?{query}")["logs"]
         return found
 
-    def _status(self, model: Mapping[str, Any], state: Mapping[str, Any] | None) -> Status:
-        assert state is not None
+    def _status(self, model: Mapping[str, Any], state: Mapping[str, Any]) -> Status:
         said = state["status"]
         scaling = state.get("autoscaling_settings") or {}
         return Status(
@@ -288,6 +311,7 @@ def _payload(resource: Resource) -> dict[str, Any]:
         "labels": {
             _MARK: resource.name,
             _ARCHIVE: resource.body["archive"],
+            _CONFIG: _digest(resource.body["config"]),
             _ENVIRONMENT: resource.body["environment"],
         },
     }
@@ -301,15 +325,13 @@ def _labels(state: Mapping[str, Any]) -> Mapping[str, str]:
     return state.get("labels") or {}
 
 
-def _is_ours(model: Mapping[str, Any], state: Mapping[str, Any] | None) -> bool:
-    return state is not None and _labels(state).get(_MARK) == model["name"]
+def _is_ours(model: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of them is: copies that the platform itself makes to promote them may have no labels."""
+    return any(_labels(one).get(_MARK) == model["name"] for one in states)
 
 
-def _as(told: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what the platform has filled in; the names that a user chooses are whole."""
-    whole = ("environment_variables", "secrets", "model_metadata")
-    found = dict(restricted(told, like))
-    return {**found, **{key: told[key] for key in whole if key in like and key in told}}
+def _digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(name: str) -> str:
