@@ -32,6 +32,7 @@ BUILT_IN = MappingProxyType(
         "container-apps": "truss.deploy.azure.container_apps:ContainerAppsTarget",
         "azureml": "truss.deploy.azure.machine_learning:MachineLearningTarget",
         "ray": "truss.deploy.ray.target:RayTarget",
+        "baseten": "truss.deploy.baseten.target:BasetenTarget",
         "fly": "truss.deploy.rendered.fly:FlyTarget",
         "modal": "truss.deploy.rendered.modal:ModalTarget",
         "skypilot": "truss.deploy.rendered.skypilot:SkyPilotTarget",

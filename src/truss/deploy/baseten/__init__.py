@@ -1,0 +1,1 @@
+"""Baseten: a model of a workspace, made from the folder of the Truss."""
