@@ -5,10 +5,12 @@ import json
 import shutil
 import subprocess
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 from cluster_server import running_cluster
+from published_models import MODELS, knative_service, knative_switches, kserve_inference_service
 
 from truss.cli import main
 from truss.config import parse_config
@@ -23,9 +25,14 @@ environment_variables: {LEVEL: high}
 secrets: {api-key: null}
 """
 TARGETS = ("kubernetes", "knative", "kserve")
+ON_KNATIVE = (("knative", {}), ("kserve", {"mode": "Knative"}))
 
 needs_kubectl = pytest.mark.skipif(
     not shutil.which("kubectl"), reason="kubectl is missing: scripts/setup-kubectl"
+)
+needs_models = pytest.mark.skipif(
+    not (MODELS / ".installed").exists(),
+    reason="the makers' forms are missing: scripts/setup-kubernetes-models",
 )
 
 
@@ -60,6 +67,69 @@ def test_pods_of_other_makers_are_pods(name):
         "spec": {key: value for key, value in spec.items() if key not in own},
     }
     kubernetes_validate.validate(json.loads(json.dumps(pod)), "1.34", strict=True)
+
+
+def checked(name, body):
+    """Refuse a manifest that is not what its makers publish."""
+    schema = knative_service() if name == "knative" else kserve_inference_service()
+    jsonschema.Draft202012Validator(schema).validate(body)
+
+
+def manifest(name, config=CONFIG, **options):
+    return json.loads(json.dumps(planned(name, config, **options).resources[-1].body))
+
+
+@needs_models
+@pytest.mark.parametrize("config", [CONFIG, "model_name: iris"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("knative", {}),
+        ("knative", {"internal": True, "min_replicas": 1, "concurrency": 4, "timeout": 900}),
+        ("knative", {"image_pull_secret": "pull", "node_selector": {"gpu": "l4"}}),
+        ("kserve", {}),
+        ("kserve", {"mode": "Knative", "min_replicas": 0, "timeout": 900}),
+        ("kserve", {"image_pull_secret": "pull", "node_selector": {"gpu": "l4"}, "max_replicas": 3}),
+    ],
+)
+def test_manifests_are_what_their_makers_publish(name, options, config):
+    """Every field is one of theirs; that their controllers admit the values, this does not show."""
+    checked(name, manifest(name, config, **options))
+
+
+@needs_models
+@pytest.mark.parametrize(
+    ("name", "place", "field", "value"),
+    [
+        ("knative", ("spec", "template", "spec"), "timeoutSecond", 300),
+        ("knative", ("spec", "template", "spec"), "timeoutSeconds", "300"),
+        ("knative", ("spec", "template", "spec", "containers", 0), "volumeMount", []),
+        ("knative", ("spec", "template", "spec", "containers", 0, "ports", 0), "containerPort", "8080"),
+        ("knative", ("spec", "traffic", 0), "latest", True),
+        ("kserve", ("spec", "predictor"), "minReplica", 1),
+        ("kserve", ("spec", "predictor"), "minReplicas", "1"),
+        ("kserve", ("spec",), "predictors", {}),
+    ],
+)
+def test_what_their_makers_do_not_publish_is_refused(name, place, field, value):
+    body = manifest(name)
+    within = body
+    for step in place:
+        within = within[step]
+    within[field] = value
+    with pytest.raises(jsonschema.ValidationError) as caught:
+        checked(name, body)
+    assert field in str(caught.value)
+
+
+@needs_models
+@pytest.mark.parametrize("options", [{}, {"node_selector": {"gpu": "l4"}}])
+def test_a_switch_that_knative_wants_is_told(options):
+    # This one is on unless somebody turned it off.
+    switches = knative_switches(manifest("knative", **options)) - {"kubernetes.podspec-volumes-emptydir"}
+    assert bool(switches) is bool(options)
+    for notes in (planned(name, **options, **mode).notes for name, mode in ON_KNATIVE):
+        assert all(switch in "".join(notes) for switch in switches)
 
 
 @pytest.fixture

@@ -30,13 +30,26 @@ _AUTH = frozenset(
         "ExpiredTokenException",
         "IncompleteSignature",
         "InvalidClientTokenId",
+        "InvalidSignatureException",
         "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "OptInRequired",
         "SignatureDoesNotMatch",
         "UnauthorizedOperation",
         "UnrecognizedClientException",
     }
 )
-_QUOTA = ("LimitExceeded", "QuotaExceeded", "TooMany", "ServiceQuota")
+_QUOTA = (
+    "AssociationLimit",
+    "LimitExceeded",
+    "LimitReached",
+    "QuotaExceeded",
+    "StorageExceeded",
+    "TooMany",
+    # Lambda has no name for it, only a sentence: what is set aside for one function others cannot have.
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+    "UnreservedConcurrentExecution",
+)
 
 
 class AwsOptions(Options, frozen=True, kw_only=True):
@@ -188,7 +201,7 @@ def _refusal(said: Mapping[str, str], what: str) -> DeployError:
     text = f"AWS refuses {what}: {message or code}"
     if code in _AUTH:
         return PlatformAuthError(text, hint="the guide lists the rights that deploying needs")
-    if any(mark in code for mark in _QUOTA):
+    if any(mark in code or mark in message for mark in _QUOTA):
         return QuotaError(text, hint="ask for a higher limit (Service Quotas), or remove what is not needed")
     return PlatformRefusalError(text, code=code)
 

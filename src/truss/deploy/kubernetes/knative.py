@@ -105,6 +105,7 @@ def _notes(release: Release, options: KnativeOptions) -> Iterator[str]:
         yield "the first request after a pause waits for a copy to load the model; --min-replicas 1 keeps one"
     if release.grace > options.timeout:
         yield f"a copy that stops has {options.timeout} s, Knative's timeout, and not {release.grace:g} s"
+    yield from pods.knative_notes(options)
     yield from pods.notes(release, options)
 
 

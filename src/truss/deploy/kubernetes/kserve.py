@@ -56,7 +56,7 @@ class KServeTarget:
         """The manifests."""
         resources = tuple(_resources(release, options))
         files = manifest_files(resources, options.namespace)
-        return Plan(self.name, release.name, resources, files, tuple(pods.notes(release, options)))
+        return Plan(self.name, release.name, resources, files, tuple(_notes(release, options)))
 
     def connect(self, options: KServeOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
@@ -91,6 +91,12 @@ def _inference_service(release: Release, options: KServeOptions) -> dict[str, An
         "metadata": metadata,
         "spec": {"predictor": predictor},
     }
+
+
+def _notes(release: Release, options: KServeOptions) -> Iterator[str]:
+    if options.mode == "Knative":
+        yield from pods.knative_notes(options)
+    yield from pods.notes(release, options)
 
 
 _MODES = {"Standard": "RawDeployment", "Knative": "Serverless"}

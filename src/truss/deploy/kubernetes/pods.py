@@ -145,6 +145,18 @@ def notes(release: Release, options: ClusterOptions) -> Iterator[str]:
         )
 
 
+def knative_notes(options: ClusterOptions) -> Iterator[str]:
+    """What holds where Knative makes the pods, which takes some fields only when its cluster was told to.
+
+    Its switches: https://knative.dev/docs/serving/configuration/feature-flags/
+    """
+    if options.node_selector:
+        yield (
+            "node_selector is refused by Knative unless the cluster's config-features has "
+            "kubernetes.podspec-nodeselector: enabled"
+        )
+
+
 def _resources(release: Release, options: ClusterOptions) -> dict[str, Any]:
     memory = release.config.resources.memory
     limits: dict[str, Any] = {"memory": memory}
