@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +52,9 @@ def running_machine(root: Path, folder: Path, timeout: float = 60) -> Iterator[R
         AssertionError: it does not boot in time.
     """
     (folder / "bin").mkdir(parents=True)
-    state = ("--root", str(folder / "root"), "--runroot", str(folder / "run"))
+    # Podman takes no more than 50 characters for it, and pytest's folders have more.
+    run = tempfile.mkdtemp(prefix="machine-")
+    state = ("--root", str(folder / "root"), "--runroot", run)
     podman = ("podman", *state, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs")
     words = ["run", "--detach", "--name", "machine", "--privileged", "--systemd", "always"]
     words += ["--ulimit", "nofile=10000:10000", "--ulimit", "nproc=10000:10000"]
@@ -65,6 +69,7 @@ def running_machine(root: Path, folder: Path, timeout: float = 60) -> Iterator[R
         yield machine
     finally:
         subprocess.run([*podman, "rm", "--force", "--time", "0", "machine"], check=False, capture_output=True)
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def _wait_until_up(machine: RunningMachine, timeout: float) -> None:
