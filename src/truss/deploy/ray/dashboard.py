@@ -27,8 +27,8 @@ https://docs.ray.io/en/latest/ray-security/token-auth.html
 
 _TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105  # as above
 
-_TIMEOUT = 60.0
-"""Seconds that an answer may take; the first one starts Serve."""
+_TIMEOUT = 300.0
+"""Seconds that an answer may take; the first one starts Serve, which takes minutes on nodes that are busy."""
 
 _UPLOAD_TIMEOUT = 600.0
 
