@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks import machine, results
 from benchmarks.dockerfiles import Context, Docker, context_of, docker_of
+from benchmarks.live_edits import seconds_to_answer
 from benchmarks.places import PYTHON, ROOT
 from benchmarks.runs import Run, measured_run
 from truss.testing.engine import running_engine
@@ -31,6 +32,7 @@ _BASE = ROOT / ".images" / "base.tar"
 
 _WEIGHTS = 2_000_000_000
 _KIB, _MB = 1024, 1_000_000
+_EDITS = 9
 
 MODELS = {"iris": "scikit-learn classifier", "layer": "PyTorch module"}
 """The Trusses that are built."""
@@ -111,6 +113,7 @@ def run(*, repetitions: int) -> list[Figure]:
             *_edits(bench, contexts["iris"], repetitions, measured),
             _second(bench, measured),
             *_large(bench, repetitions, measured),
+            _watched(bench, measured),
         ]
     rows = [asdict(figure) | {"held": figure.held} for figure in figures]
     results.write("images", {"machine": facts, "figures": rows, "measured": measured})
@@ -230,6 +233,16 @@ def _large(bench: _Bench, repetitions: int, measured: dict[str, Any]) -> list[Fi
         _told(Figure("weights of 2 GB: memory at most", peak / _MB, 200, "MB")),
         _told(Figure("weights of 2 GB: read after an edit", max(run.read for run in after) / _MB, 100, "MB")),
     ]
+
+
+def _watched(bench: _Bench, measured: dict[str, Any]) -> Figure:
+    """From a saved edit to its answer, out of the running container; the model is not loaded again."""
+    truss_dir = bench.folder / "watched"
+    subprocess.run([PYTHON, "-c", _MAKE["iris"], truss_dir], check=True, stdout=subprocess.DEVNULL)
+    variables = {**bench.truss.variables(), "DOCKER_HOST": bench.docker.engine.host}
+    seconds = seconds_to_answer(truss_dir, variables, _EDITS)
+    measured["watched"] = seconds
+    return _told(Figure("under `--watch`: a saved edit until it answers", statistics.median(seconds), 1, "s"))
 
 
 def _edit(file: Path) -> None:

@@ -14,6 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
+from typing import Any
 
 
 def say(facts: dict) -> None:
@@ -26,6 +28,7 @@ def main() -> None:
     """Start, say where, obey, stop."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dashboard", type=int, required=True, help="the port of the dashboard")
+    parser.add_argument("--agent", type=int, required=True, help="the port of the head's agent")
     parser.add_argument("--cpus", type=float, default=2, help="of each node, as Ray counts them")
     options = parser.parse_args()
     # The paths of the sockets that lie in it must be short.
@@ -34,15 +37,17 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()
-    memory = {"object_store_memory": 100 << 20, "memory": 8 << 30}
+    # By this machine's other addresses engines of the tests beside might take what is sent to the nodes.
+    same: dict[str, Any] = {"num_cpus": options.cpus, "object_store_memory": 100 << 20, "memory": 8 << 30}
+    same["node_ip_address"] = "127.0.0.1"
     cluster.add_node(
-        num_cpus=options.cpus,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
         dashboard_port=options.dashboard,
-        **memory,
+        dashboard_agent_listen_port=options.agent,
+        **same,
     )
-    nodes = [cluster.head_node, cluster.add_node(num_cpus=options.cpus, **memory)]
+    nodes = [cluster.head_node, cluster.add_node(**same)]
     cluster.wait_for_nodes()
     dashboard = f"http://127.0.0.1:{options.dashboard}"
     say({"dashboard": dashboard, "nodes": [node.node_id for node in nodes]})
@@ -54,7 +59,17 @@ def main() -> None:
             nodes.remove(lost)
             say({"nodes": [node.node_id for node in nodes]})
     cluster.shutdown()
+    report(Path(folder))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(folder: Path) -> None:
+    """Write what the dashboard complained of about jobs, if anything, to the standard error."""
+    for log in folder.rglob("dashboard_JobHead.log"):
+        lines = log.read_text(errors="replace").splitlines()
+        first = next((number for number, line in enumerate(lines) if "agent, retrying" in line), None)
+        if first is not None:
+            sys.stderr.write("\n".join(["", str(log), *lines[first : first + 40], ""]))
 
 
 if __name__ == "__main__":

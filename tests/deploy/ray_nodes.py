@@ -47,7 +47,8 @@ class Nodes:
 @contextlib.contextmanager
 def running_nodes(cpus=4):
     """A cluster of two nodes, for the length of a block."""
-    words = [PYTHON, PROGRAM, "--dashboard", str(free_port()), "--cpus", str(cpus)]
+    ports = ["--dashboard", str(free_port()), "--agent", str(free_port())]
+    words = [PYTHON, PROGRAM, *ports, "--cpus", str(cpus)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield Nodes(process)
