@@ -2,9 +2,10 @@
 
 import pytest
 
-from truss.build.dockerfile import needs_engine, render
+from truss.build.dockerfile import needs_engine, read_fragment, render
 from truss.build.settings import container_settings
 from truss.config import parse_config
+from truss.errors import ImageError
 from truss.oci import ImageConfig, Platform
 
 BASE = ImageConfig(Platform("amd64"), env={"PATH": "/usr/bin", "LANG": "C.UTF-8"})
@@ -67,7 +68,36 @@ def test_every_command_sees_the_secrets_of_the_build():
         ("", []),
         ("system_packages: [git]", ["system_packages"]),
         (CONFIG, ["system_packages", "build_commands"]),
+        ("build: {dockerfile_fragment: more}", ["build.dockerfile_fragment"]),
     ],
 )
 def test_what_needs_an_engine(config, expected):
     assert needs_engine(parse_config(config)) == expected
+
+
+FRAGMENT = parse_config("build: {dockerfile_fragment: Dockerfile.more}\nbuild_commands: ['true']\n")
+
+
+def test_a_fragment_comes_after_the_commands_and_before_what_changes(tmp_path):
+    (tmp_path / "Dockerfile.more").write_text("ARG LEVEL=1\nCOPY app/certs \\\n  from /certs\n")
+    settings = container_settings(BASE, FRAGMENT, Platform("amd64"), "sha256:0")
+    text = render("base", settings, BASE.env, FRAGMENT, fragment=read_fragment(tmp_path, FRAGMENT))
+    order = [
+        "RUN true",
+        "# Dockerfile.more\nARG LEVEL=1\nCOPY app/certs \\\n  from /certs\n\n# the server",
+        "USER 65532:0",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_a_fragment_that_cannot_be_is_named(tmp_path):
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_fragment(tmp_path, FRAGMENT)
+    (tmp_path / "Dockerfile.more").write_text("RUN true\n  from python:3.11\n")
+    with pytest.raises(ImageError, match="cannot begin another") as error:
+        read_fragment(tmp_path, FRAGMENT)
+    assert error.value.where == f"{tmp_path / 'Dockerfile.more'}:2"
+    outside = parse_config("build: {dockerfile_fragment: ../more}")
+    with pytest.raises(ImageError, match="not in the Truss"):
+        read_fragment(tmp_path, outside)

@@ -18,6 +18,7 @@ pytestmark = [
 CONFIG = """
 system_packages: [libgomp1]
 build_commands: ["echo made > /opt/made"]
+build: {dockerfile_fragment: model/Dockerfile.more}
 """
 
 
@@ -29,8 +30,11 @@ def wanting(small):
         "class Model:\n"
         "    def load(self):\n        ctypes.CDLL('libgomp.so.1')\n"
         "    def predict(self, request):\n"
-        "        return {'predictions': [Path('/opt/made').read_text().strip()]}\n"
+        "        words = [Path('/opt', name).read_text().strip() for name in ('made', 'copied')]\n"
+        "        return {'predictions': words}\n"
     )
+    (folder / "model" / "word").write_text("copied\n")
+    (folder / "model" / "Dockerfile.more").write_text("COPY app/model/word /opt/copied\n")
     return folder
 
 
@@ -39,7 +43,7 @@ def test_an_engine_is_chosen_and_said_why(bench, engine, wanting, monkeypatch):
     name = f"{bench.registry}/wanting:1"
     done = bench.run("build", wanting, "--push", name, "--network", "host", "--json")
     assert done.returncode == 0, done.stderr
-    assert "the config has system_packages and build_commands" in done.stderr
+    assert "the config has system_packages and build_commands and build.dockerfile_fragment" in done.stderr
     told = json.loads(done.stdout)
     assert told["reference"] == f"{name}@{told['digest']}"
     assert told["digest"].startswith("sha256:")
@@ -48,13 +52,13 @@ def test_an_engine_is_chosen_and_said_why(bench, engine, wanting, monkeypatch):
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(url)
         answer = httpx.post(f"{url}/v1/models/model:predict", json={"inputs": []}).json()
-    assert answer == {"predictions": ["made"]}
+    assert answer == {"predictions": ["made", "copied"]}
 
 
 def test_without_an_engine_it_is_refused(bench, wanting, tmp_path):
     done = bench.run("build", wanting, "--builder", "none", "--output", tmp_path / "layout")
     assert done.returncode == 1
-    assert "system_packages and build_commands can only be satisfied by a container engine" in done.stderr
+    assert "build.dockerfile_fragment can only be satisfied by a container engine" in done.stderr
     assert "--builder docker" in done.stderr
     assert not (tmp_path / "layout").exists()
 

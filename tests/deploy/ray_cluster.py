@@ -37,9 +37,7 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()
-    # By this machine's other addresses engines of the tests beside might take what is sent to the nodes.
     same: dict[str, Any] = {"num_cpus": options.cpus, "object_store_memory": 100 << 20, "memory": 8 << 30}
-    same["node_ip_address"] = "127.0.0.1"
     cluster.add_node(
         include_dashboard=True,
         dashboard_host="127.0.0.1",

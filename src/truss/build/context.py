@@ -14,7 +14,7 @@ from truss.build.baked import baked_entries
 from truss.build.base import base_reference, check_python
 from truss.build.cache import LayerCache
 from truss.build.daemonless import Say, resolved
-from truss.build.dockerfile import BAKED, DATA, MODEL, SERVER, WHEELS, Part, render
+from truss.build.dockerfile import BAKED, DATA, MODEL, SERVER, WHEELS, Part, read_fragment, render
 from truss.build.own import truss_digest, truss_layers
 from truss.build.resolution import Target, unpack
 from truss.build.settings import container_settings
@@ -57,6 +57,7 @@ def write_context(
     truss_dir, folder = truss_dir.resolve(), folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ImageError("the folder is not empty", where=str(folder), hint="name a new one")
+    fragment = read_fragment(truss_dir, config)
     wanted = wanted_by(truss_dir, config, own=None)
     reference = base_reference(config, wanted.python, base)
     pulled = pull_image(reference, platform)
@@ -82,7 +83,9 @@ def write_context(
         _lay(beside, MODEL, contents.code(truss_dir, config))
         # Of this platform exactly: an engine may hold another platform's image of the same index.
         exactly = str(pulled.reference.at(pulled.image.digest))
-        text = render(exactly, settings, pulled.image.config.env, config, baked=bool(baked))
+        text = render(
+            exactly, settings, pulled.image.config.env, config, fragment=fragment, baked=bool(baked)
+        )
         (beside / "Dockerfile").write_text(text, encoding="utf-8", newline="\n")
         beside.chmod(0o755)
         if folder.exists():

@@ -6,17 +6,22 @@ The image comes out as the daemonless one does: the same places, the same server
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from truss.build import contents, wheels
-from truss.config import TrussConfig
+from truss.config import CONFIG_FILE, TrussConfig
+from truss.errors import ImageError
 from truss.oci import ImageConfig
 
 HEAD = """\
 # Written by Truss from config.yaml. Build it in this folder: docker build .
 """
+
+_BEGINS = re.compile(r"\s*FROM\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,40 @@ MODEL = Part("app", contents.APP, "the model class and its config")
 
 def needs_engine(config: TrussConfig) -> list[str]:
     """The keys of a config that only a container engine can satisfy, for a message."""
-    keys = {"system_packages": config.system_packages, "build_commands": config.build_commands}
+    keys = {
+        "system_packages": config.system_packages,
+        "build_commands": config.build_commands,
+        "build.dockerfile_fragment": config.build.dockerfile_fragment,
+    }
     return [name for name, value in keys.items() if value]
+
+
+def read_fragment(truss_dir: Path, config: TrussConfig) -> str:
+    """The lines that a Truss has for its Dockerfile; empty if it has none.
+
+    Raises:
+        ImageError: the file cannot be read, or begins an image of its own.
+    """
+    name = config.build.dockerfile_fragment
+    if not name:
+        return ""
+    file, key = truss_dir / name, f"{truss_dir / CONFIG_FILE}: build.dockerfile_fragment"
+    if not file.resolve().is_relative_to(truss_dir.resolve()):
+        raise ImageError(f"'{name}' is not in the Truss", where=key, hint="put the file into its folder")
+    try:
+        text = file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"'{name}' cannot be read: {error}", where=key) from error
+    before = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        goes_on, before = before.endswith("\\"), line.rstrip()
+        if _BEGINS.match(line) and not goes_on:
+            raise ImageError(
+                "a fragment goes into the image of the Truss, and cannot begin another",
+                where=f"{file}:{number}",
+                hint="remove FROM; base_image in config.yaml names what is built on",
+            )
+    return text
 
 
 def render(
@@ -53,6 +90,7 @@ def render(
     base_env: Mapping[str, str],
     config: TrussConfig,
     *,
+    fragment: str = "",
     baked: bool = False,
 ) -> str:
     """The text of the Dockerfile.
@@ -62,6 +100,7 @@ def render(
         settings: How a container starts (`truss.build.settings`).
         base_env: The base's environment variables, which need not be said again.
         config: The Truss's config: system packages and build commands.
+        fragment: Lines of the Truss's own (`read_fragment`).
         baked: Whether the context has weights from elsewhere.
     """
     own = {name: value for name, value in settings.env.items() if base_env.get(name) != value}
@@ -73,6 +112,7 @@ def render(
         _copy(WHEELS),
         _assignments("ENV", own),
         _commands(config.build_commands, run),
+        f"# {config.build.dockerfile_fragment}\n{fragment}" if fragment else "",
         _copy(SERVER),
         _copy(BAKED) if baked else "",
         _copy(DATA),

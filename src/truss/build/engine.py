@@ -33,7 +33,7 @@ _PROXIES = tuple(
 _SAYS_NOTHING = re.compile(r"Error: failed to start containers: |(Run|See) '.* --help'")
 """What Docker ends its errors with, after the line that says what is wrong."""
 
-_CORRECT = "correct system_packages or build_commands in config.yaml"
+_CORRECT = "correct system_packages, build.dockerfile_fragment or build_commands in config.yaml"
 _SECRETS_NEED = "; with Docker, secrets of a build need BuildKit, the engine's part `buildx`"
 
 

@@ -108,6 +108,10 @@ class Build(Section, frozen=True, kw_only=True):
         dict[Annotated[str, BUILD_SECRET_NAME], str],
         doc("Secrets that the build may read: name -> path in the image while it is built."),
     ] = {}
+    dockerfile_fragment: Annotated[
+        str,
+        doc("A file of the Truss with lines for the image's Dockerfile, after `build_commands`.", "truss"),
+    ] = ""
     no_cache: Annotated[bool, doc("Only on the command line: a config that sets it to true is refused.")] = (
         False
     )
