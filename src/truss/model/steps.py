@@ -28,6 +28,10 @@ _T = TypeVar("_T")
 INPUT_NAMES = ("inputs", "instances")
 """Two names of the same thing: a model reads either, whichever the client sent."""
 
+_BOTH_WAYS = (INPUT_NAMES, INPUT_NAMES[::-1])
+
+_DATA = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
+"""Types of answers that are neither awaited nor iterated; to ask that of abstract classes takes longer."""
 
 METHODS = ("chat_completions", "completions", "embeddings")
 """Methods that answer requests of OpenAI's API, when a model has them."""
@@ -43,7 +47,7 @@ def with_both_names(request: Any) -> Any:
     """
     if not isinstance(request, dict):
         return request
-    for name, other in (INPUT_NAMES, INPUT_NAMES[::-1]):
+    for name, other in _BOTH_WAYS:
         if name in request:
             _check_rows(name, request[name])
             if other not in request:
@@ -160,7 +164,7 @@ class Steps:
         try:
             for running, step in self._steps:  # noqa: B007  # read below, to name the step that raised
                 result = step(value)
-                value = await result if inspect.isawaitable(result) else result
+                value = result if type(result) in _DATA or not inspect.isawaitable(result) else await result
             return self._any_chunks(running, value)
         except TrussError:
             raise
@@ -196,6 +200,8 @@ class Steps:
         return self._any_chunks(name, value)
 
     def _any_chunks(self, step: str, value: Any) -> Any:
+        if type(value) in _DATA:
+            return value
         if isinstance(value, AsyncIterator):
             return self._async_chunks(step, value)
         return self._chunks(step, value) if isinstance(value, Iterator) else value
