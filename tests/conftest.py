@@ -44,6 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not set up: {script}"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Hold what `--dist loadgroup` promises: two clusters or engines at a time would be in each other's way."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError(f"{item.nodeid}: pytest-xdist does not keep its group together")
+
+
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[images.Bench]:
     """A registry with a base for two processors under the default base's name."""
