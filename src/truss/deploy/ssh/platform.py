@@ -110,10 +110,12 @@ class SshPlatform:
         if record is None:
             return
         unit, place = unit_name(found.name), self._place(record.engine)
+        # The engine may have been ended between making a container and seeing it off.
+        left = f"{_quoted(record.engine)} rm --force {unit.removesuffix('.service')} >/dev/null 2>&1 || true"
         images = " ".join(map(_quoted, record.brought))
         removed = f"; {_quoted(record.engine)} rmi {images} >/dev/null 2>&1 || true" if images else ""
         self.machine.run(
-            f"{self._systemctl} disable --now {unit} >/dev/null 2>&1 || true; "
+            f"{self._systemctl} disable --now {unit} >/dev/null 2>&1 || true; {left}; "
             f"rm -f {_quoted(place.unit(found.name))}; {self._systemctl} daemon-reload; "
             f"{self._systemctl} reset-failed {unit} >/dev/null 2>&1 || true{removed}; "
             f"rm -f {_quoted(folder)}/{_RECORD} {_quoted(folder)}/environment; "
