@@ -17,6 +17,7 @@ from refusing_server import Refusal, refusing
 
 from truss.cli import main
 
+CONFIG = "model_name: iris\nsecrets: {api-key: null}\n"
 IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
 
 LIMITS = [
@@ -27,6 +28,7 @@ LIMITS = [
     ("ecs", "CreateListener", "TargetGroupAssociationLimit", "You have reached 100 groups."),
     ("ecs", "CreateRole", "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000"),
     ("ecs", "CreateSecret", "LimitExceededException", "You have reached 500000 secrets."),
+    ("ecs gpu", "CreateAutoScalingGroup", "LimitExceeded", "You have reached 500 groups."),
     ("sagemaker", "CreateEndpoint", "ResourceLimitExceeded", "'ml.m5.xlarge for endpoint usage' is 0."),
     ("sagemaker", "CreateLogGroup", "LimitExceededException", "Resource limit exceeded."),
     ("lambda", "POST /2015-03-31/functions", "CodeStorageExceededException", "Code storage limit exceeded."),
@@ -47,6 +49,10 @@ RIGHTS = [
     ("ecs", "CreateSecurityGroup", "UnauthorizedOperation", "You are not authorized to perform this."),
     ("ecs", "CreateTargetGroup", "AccessDenied", f"{_DENIED}elasticloadbalancing:CreateTargetGroup"),
     ("ecs", "AttachRolePolicy", "AccessDenied", f"{_DENIED}iam:AttachRolePolicy"),
+    ("ecs gpu", "AddRoleToInstanceProfile", "AccessDenied", f"{_DENIED}iam:PassRole"),
+    ("ecs gpu", "CreateLaunchTemplate", "UnauthorizedOperation", "You are not authorized to perform this."),
+    ("ecs gpu", "CreateAutoScalingGroup", "AccessDenied", "You are not authorized to use launch template"),
+    ("ecs gpu", "PutClusterCapacityProviders", "AccessDeniedException", f"{_DENIED}ecs:PutCluster"),
     ("sagemaker", "CreateModel", "AccessDeniedException", f"{_DENIED}sagemaker:CreateModel"),
     ("sagemaker", "CreateEndpoint", "AccessDeniedException", f"{_DENIED}sagemaker:CreateEndpoint"),
     ("lambda", "POST /2015-03-31/functions", "AccessDeniedException", f"{_DENIED}lambda:CreateFunction"),
@@ -57,6 +63,9 @@ RIGHTS = [
         f"{_DENIED}lambda:CreateFunctionUrlConfig",
     ),
 ]
+
+GPU = "resources: {accelerator: T4}\n"
+"""What a config says besides where the name of a target is followed by `gpu`."""
 
 WORDS = {"ecs": ("--max-copies", "2"), "sagemaker": (), "lambda": ("--most-at-once", "5")}
 
@@ -79,12 +88,13 @@ def run(
     monkeypatch.setenv("TRUSS_SECRET_api-key", "s3cret")
     folder = tmp_path / "iris"
     (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text("model_name: iris\nsecrets: {api-key: null}\n")
     (folder / "model" / "model.py").write_text(
         "class Model:\n    def predict(self, request):\n        return 1\n"
     )
 
-    def run(command: str, name: str, *words: str, through: str = server) -> tuple[int, Any, str]:
+    def run(command: str, where: str, *words: str, through: str = server) -> tuple[int, Any, str]:
+        name, _, gpu = where.partition(" ")
+        (folder / "config.yaml").write_text(CONFIG + (GPU if gpu else ""))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", through)
             status = main([command, str(folder), "--to", name, "--yes", "--json", *words])
@@ -97,7 +107,8 @@ def run(
 
 
 def deploy(run: Run, name: str, **options: str) -> tuple[int, Any, str]:
-    return run("deploy", name, "--image", IMAGE, "--no-wait", *WORDS[name], **options)  # type: ignore[no-any-return]
+    words = WORDS[name.partition(" ")[0]]
+    return run("deploy", name, "--image", IMAGE, "--no-wait", *words, **options)  # type: ignore[no-any-return]
 
 
 def steps(said: str, verb: str) -> set[str]:
