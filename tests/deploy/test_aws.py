@@ -11,6 +11,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
@@ -182,6 +183,12 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
     assert left() == ["truss/steps"]
 
 
+@cache
+def connection(url: str, name: str) -> Platform:
+    """One for all checks of a target: AWS's clients know nothing of an account, and take a second to make."""
+    return connected(name)
+
+
 class OnAws(PlatformConformance):
     @pytest.fixture(autouse=True)
     def _address(self, server: str) -> None:
@@ -190,7 +197,7 @@ class OnAws(PlatformConformance):
     @contextlib.contextmanager
     def platform(self) -> Iterator[Platform]:
         reset(self.url)
-        yield connected(self.target.name)
+        yield connection(self.url, self.target.name)
 
 
 class TestEcs(OnAws):

@@ -6,6 +6,7 @@ refuses in these cases, and in no others, this does not show.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,8 +51,6 @@ RIGHTS = [
     ("ecs", "CreateTargetGroup", "AccessDenied", f"{_DENIED}elasticloadbalancing:CreateTargetGroup"),
     ("ecs", "AttachRolePolicy", "AccessDenied", f"{_DENIED}iam:AttachRolePolicy"),
     ("ecs gpu", "AddRoleToInstanceProfile", "AccessDenied", f"{_DENIED}iam:PassRole"),
-    ("ecs gpu", "CreateLaunchTemplate", "UnauthorizedOperation", "You are not authorized to perform this."),
-    ("ecs gpu", "CreateAutoScalingGroup", "AccessDenied", "You are not authorized to use launch template"),
     ("ecs gpu", "PutClusterCapacityProviders", "AccessDeniedException", f"{_DENIED}ecs:PutCluster"),
     ("sagemaker", "CreateModel", "AccessDeniedException", f"{_DENIED}sagemaker:CreateModel"),
     ("sagemaker", "CreateEndpoint", "AccessDeniedException", f"{_DENIED}sagemaker:CreateEndpoint"),
@@ -68,6 +67,16 @@ GPU = "resources: {accelerator: T4}\n"
 """What a config says besides where the name of a target is followed by `gpu`."""
 
 WORDS = {"ecs": ("--max-copies", "2"), "sagemaker": (), "lambda": ("--most-at-once", "5")}
+
+PASSES = {
+    "deploy": [("CreateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile name")],
+    "destroy": [
+        ("PutClusterCapacityProviders", "ResourceInUseException", "The capacity provider is in use."),
+        ("DeleteCluster", "ClusterContainsContainerInstancesException", "The cluster has instances."),
+        ("DeleteSecurityGroup", "DependencyViolation", "resource sg-1 has a dependent object"),
+    ],
+}
+"""What AWS refuses for a while, as each command meets it."""
 
 Run = Callable[..., Any]
 
@@ -148,3 +157,15 @@ def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message
 
     assert run("destroy", name)[0] == 0
     assert [role["RoleName"] for role in roles.list_roles()["Roles"]] == ["truss-other-task"]
+
+
+def test_what_is_refused_for_a_while_is_waited_for(run, server):
+    """Once each, here; that AWS refuses for so long and in these words, this does not show."""
+    words = {"deploy": ("--image", IMAGE, "--no-wait")}
+    for command, refusals in PASSES.items():
+        with contextlib.ExitStack() as stack:
+            url = server
+            for one in refusals:
+                url = stack.enter_context(refusing(url, Refusal(*one, once=True)))
+            status, told, _ = run(command, "ecs gpu", *words.get(command, ()), through=url)
+            assert status == 0, told

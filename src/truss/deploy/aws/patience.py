@@ -9,7 +9,7 @@ from typing import Any
 from truss.deploy.aws.account import Account
 from truss.errors import DeployError, PlatformRefusalError
 
-_PAUSE = 3.0
+_PAUSE = 2.0
 
 LONG = 900.0
 """Seconds that machines may take to stop: a copy's last answers, then the machine itself."""
