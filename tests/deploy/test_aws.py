@@ -19,6 +19,7 @@ from aws_server import aws, free_address, reset
 
 from truss.config import parse_config
 from truss.deploy import Plan, Platform, Release, apply, destroy, read_options, target_named
+from truss.deploy.aws.machines import MACHINES
 from truss.deploy.changes import Action
 from truss.errors import DeployError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.oci import Credentials, Registry
@@ -288,6 +289,17 @@ def test_machines_that_there_cannot_be_are_refused(config, options, problem, hin
     with pytest.raises(PlanError, match=problem) as caught:
         planned("ecs", f"resources: {config}", **options)
     assert hint in str(caught.value.hint)
+
+
+def test_a_cheaper_machine_is_taken_before_a_dearer_one():
+    prices = [one.hourly or float("inf") for one in MACHINES]
+    assert prices == sorted(prices)
+    assert len({one.name for one in MACHINES}) == len(MACHINES)
+    any_kind = planned("ecs", "resources: {use_gpu: true}")
+    assert body(any_kind, "ec2:launch-template")["definition"]["InstanceType"] == "g4dn.xlarge"
+    # A machine of 16 GiB has not all of it for its copies.
+    large = planned("ecs", "resources: {accelerator: T4, memory: 16Gi}")
+    assert body(large, "ec2:launch-template")["definition"]["InstanceType"] == "g4dn.2xlarge"
 
 
 def machines() -> list[str]:

@@ -298,13 +298,18 @@ class CapacityProvider:
         tasks.take_capacity(account, tasks.cluster_name(found.deployment), found.name)
         if _provider(account, found.name) is None:
             return
-        patience.in_time(
+        told = patience.in_time(
             account,
             "ecs",
             "delete_capacity_provider",
             "UpdateInProgressException",
             capacityProvider=found.name,
-        )
+        )["capacityProvider"]
+        if told.get("updateStatus") == "DELETE_FAILED":
+            raise DeployError(
+                f"ECS does not remove {found.key}: {told.get('updateStatusReason')}",
+                hint="take it out of every other cluster, then destroy again",
+            )
         patience.until(lambda: _provider(account, found.name) is None, f"{found.key} to be gone")
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:

@@ -23,8 +23,8 @@ def _machine(name: str, cpu: int, gib: int, gpu: str, gpus: int, hourly: float =
 
 
 # https://aws.amazon.com/ec2/instance-types/ and https://aws.amazon.com/ec2/pricing/on-demand/, us-east-1,
-# Linux: dollars an hour; the cheapest first, those without a price here last. Those of Nvidia's Volta are
-# not among them: ECS's image for Amazon Linux 2023 has no driver for it.
+# Linux: dollars an hour; the cheapest first, those without a price here last. The V100 is not among them:
+# Nvidia's drivers after branch 580 are not for it, and machines start with ECS's newest image.
 MACHINES = (
     _machine("g4dn.xlarge", 4, 16, "T4", 1, 0.526),
     _machine("g4dn.2xlarge", 8, 32, "T4", 1, 0.752),
@@ -62,6 +62,7 @@ MACHINES = (
     _machine("p5.48xlarge", 192, 2048, "H100", 8, 55.04),
     _machine("p5en.48xlarge", 192, 2048, "H200", 8, 63.296),
     _machine("p6-b200.48xlarge", 192, 2048, "B200", 8),
+    _machine("p6-b300.48xlarge", 192, 4096, "B300", 8),
 )
 
 
