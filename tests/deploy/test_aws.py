@@ -21,7 +21,7 @@ from truss.config import parse_config
 from truss.deploy import Plan, Platform, Release, apply, destroy, read_options, target_named
 from truss.deploy.aws.machines import MACHINES
 from truss.deploy.changes import Action
-from truss.errors import DeployError, PlanError, PlatformAuthError, PlatformUnreachableError
+from truss.errors import DeployError, NameTakenError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.oci import Credentials, Registry
 from truss.oci.credentials import Found
 from truss.testing.registry import running_registry
@@ -388,6 +388,34 @@ def test_machines_of_the_user_are_used_and_left(server):
     assert machines() == ["ours"]
     destroy("iris", platform)
     assert machines() == ["ours"]
+
+
+def test_machines_of_others_by_the_same_name_are_left(server):
+    import boto3
+
+    reset(server)
+    ec2, groups = boto3.client("ec2"), boto3.client("autoscaling")
+    ec2.create_launch_template(
+        LaunchTemplateName="truss-iris", LaunchTemplateData={"InstanceType": "m5.large"}
+    )
+    groups.create_auto_scaling_group(
+        AutoScalingGroupName="truss-iris",
+        LaunchTemplate={"LaunchTemplateName": "truss-iris"},
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=["eu-west-1a"],
+    )
+    arn = groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupARN"]
+    boto3.client("ecs").create_capacity_provider(
+        name="truss-iris", autoScalingGroupProvider={"autoScalingGroupArn": arn}
+    )
+    theirs, platform = machines(), connected("ecs")
+    assert len(theirs) == 4
+    with pytest.raises(NameTakenError, match="ec2:launch-template/truss-iris is there already"):
+        apply(planned("ecs", GPU), platform, {})
+    destroy("iris", platform)
+    assert machines() == theirs
+    assert platform.owned("iris") == []
 
 
 def test_machines_of_sagemaker():
