@@ -134,13 +134,18 @@ def test_sizes_of_cloud_run():
         planned("cloud-run", timeout=4000)
 
 
-def test_machines_of_vertex():
-    machine = body(planned("vertex", "resources: {accelerator: 'A100:3'}"), "aiplatform:deployed-model")[
-        "machine"
-    ]
-    assert machine == {
-        "machineType": "a2-highgpu-4g",
-        "acceleratorType": "NVIDIA_TESLA_A100",
+@pytest.mark.parametrize(
+    ("asked", "machine", "accelerator"),
+    [
+        ("A100:3", "a2-ultragpu-4g", "NVIDIA_A100_80GB"),
+        ("A100_40GB:3", "a2-highgpu-4g", "NVIDIA_TESLA_A100"),
+    ],
+)
+def test_machines_of_vertex(asked, machine, accelerator):
+    plan = planned("vertex", f"resources: {{accelerator: '{asked}'}}")
+    assert body(plan, "aiplatform:deployed-model")["machine"] == {
+        "machineType": machine,
+        "acceleratorType": accelerator,
         "acceleratorCount": 4,
     }
 

@@ -35,7 +35,8 @@ MACHINES = (
     Size("ml.g5.xlarge", 4, 16 * GIB, "A10G", 1, 1.408),
     Size("ml.g5.12xlarge", 48, 192 * GIB, "A10G", 4, 7.09),
     Size("ml.g5.48xlarge", 192, 768 * GIB, "A10G", 8, 20.36),
-    Size("ml.p4d.24xlarge", 96, 1152 * GIB, "A100", 8),
+    Size("ml.p4d.24xlarge", 96, 1152 * GIB, "A100_40GB", 8),
+    Size("ml.p4de.24xlarge", 96, 1152 * GIB, "A100", 8),
     Size("ml.p5.48xlarge", 192, 2048 * GIB, "H100", 8),
 )
 

@@ -38,16 +38,21 @@ SIZES = (
     Size("g2-standard-24", 24, 96 * GIB, "L4", 2),
     Size("g2-standard-48", 48, 192 * GIB, "L4", 4),
     Size("g2-standard-96", 96, 384 * GIB, "L4", 8),
-    Size("a2-highgpu-1g", 12, 85 * GIB, "A100", 1),
-    Size("a2-highgpu-2g", 24, 170 * GIB, "A100", 2),
-    Size("a2-highgpu-4g", 48, 340 * GIB, "A100", 4),
-    Size("a2-highgpu-8g", 96, 680 * GIB, "A100", 8),
+    Size("a2-highgpu-1g", 12, 85 * GIB, "A100_40GB", 1),
+    Size("a2-highgpu-2g", 24, 170 * GIB, "A100_40GB", 2),
+    Size("a2-highgpu-4g", 48, 340 * GIB, "A100_40GB", 4),
+    Size("a2-highgpu-8g", 96, 680 * GIB, "A100_40GB", 8),
+    Size("a2-ultragpu-1g", 12, 170 * GIB, "A100", 1),
+    Size("a2-ultragpu-2g", 24, 340 * GIB, "A100", 2),
+    Size("a2-ultragpu-4g", 48, 680 * GIB, "A100", 4),
+    Size("a2-ultragpu-8g", 96, 1360 * GIB, "A100", 8),
     Size("a3-highgpu-8g", 208, 1872 * GIB, "H100", 8),
 )
 _ACCELERATORS = {
     "T4": "NVIDIA_TESLA_T4",
     "L4": "NVIDIA_L4",
-    "A100": "NVIDIA_TESLA_A100",
+    "A100_40GB": "NVIDIA_TESLA_A100",
+    "A100": "NVIDIA_A100_80GB",
     "H100": "NVIDIA_H100_80GB",
 }
 
