@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.contender import COMMON_REQUIREMENTS, Contender, Environment, Exchange, Launch, listed
+from benchmarks.contender import COMMON_REQUIREMENTS, Contender, Environment, Exchange, Launch, label, listed
 from benchmarks.tensors import (
     INFER_CALL,
     INFERENCE_HEAD,
@@ -13,8 +13,9 @@ from benchmarks.tensors import (
 )
 
 _SERVER = Path(__file__).with_name("server.py")
+_V1_PATH = "/v1/models/model:predict"
 # Faster than V2, which has each number of a tensor looked at by pydantic.
-_V1 = listed("/v1/models/model:predict", "instances")
+_V1 = listed(_V1_PATH, "instances")
 # It makes a list of the bytes and an array of the list; over gRPC it does not.
 _V2 = Exchange(
     "/v2/models/model/infer",
@@ -23,7 +24,8 @@ _V2 = Exchange(
     "application/octet-stream",
     json_size=len(INFERENCE_HEAD),
 )
-_EXCHANGES = dict.fromkeys(("echo", "logreg", "embed", "tensor", "sleep", "sleep-async"), _V1) | {
+_EXCHANGES = dict.fromkeys(("echo", "embed", "tensor", "sleep", "sleep-async"), _V1) | {
+    "logreg": listed(_V1_PATH, "instances", pick=label),
     "tensor-inference": _V2,
     "tensor-grpc": Exchange(INFER_CALL, raw_message, first_in_message, rpc=True),
 }
