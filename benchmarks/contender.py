@@ -14,14 +14,15 @@ from benchmarks.workloads import Workload
 
 @dataclass(frozen=True)
 class Exchange:
-    """How one item is asked for and answered over HTTP.
+    """How one item is asked for and answered, over HTTP or gRPC.
 
     Attributes:
-        path: The URL's path.
+        path: The URL's path; over gRPC that of the method.
         encode: The body that carries one item.
         decode: The item's answer, out of the answer's body.
         content_type: The body's.
         checked: Whether answers are compared with the model's; not for an echo of another workload's bodies.
+        rpc: Whether it is a call over gRPC; the bodies are then its messages.
         json_size: How much of a body of the Open Inference Protocol is JSON, when it has tensors behind it.
         further_headers: What requests carry besides.
     """
@@ -31,6 +32,7 @@ class Exchange:
     decode: Callable[[bytes], Any]
     content_type: str = "application/json"
     checked: bool = True
+    rpc: bool = False
     json_size: int | None = None
     further_headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,21 +1,25 @@
-"""Load from wrk, and the check that answers are right before it."""
+"""Load from wrk, or over gRPC from h2load, and the check that answers are right before it."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asking import asking
 from benchmarks.contender import Exchange
 from benchmarks.workloads import Workload
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _LONGEST_ANSWER_SECONDS = 60
+_GRPC_HEADERS = ("content-type: application/grpc", "te: trailers")
+_GRPC_FRAME_HEAD = 5
 
 
 class WrongAnswerError(Exception):
@@ -48,16 +52,13 @@ def check_answers(port: int, exchange: Exchange, workload: Workload, expected: S
     Raises:
         WrongAnswerError: an answer differs from the model's own.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LONGEST_ANSWER_SECONDS)
-    for item, right in zip(workload.items(), expected, strict=True):
-        connection.request("POST", exchange.path, exchange.encode(item), exchange.headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise WrongAnswerError(f"status {answer.status}: {body[:500]!r}")
-        if not workload.close(exchange.decode(body), right):
-            raise WrongAnswerError(f"{str(right)[:200]} expected, not {body[:500]!r}")
-    connection.close()
+    with asking(port, exchange, seconds=_LONGEST_ANSWER_SECONDS) as ask:
+        for item, right in zip(workload.items(), expected, strict=True):
+            answer = ask(exchange.encode(item))
+            if answer.status != 200:
+                raise WrongAnswerError(f"status {answer.status}: {answer.body[:500]!r}")
+            if not workload.close(exchange.decode(answer.body), right):
+                raise WrongAnswerError(f"{str(right)[:200]} expected, not {answer.body[:500]!r}")
 
 
 def write_bodies(folder: Path, exchange: Exchange, workload: Workload) -> int:
@@ -71,6 +72,8 @@ def write_bodies(folder: Path, exchange: Exchange, workload: Workload) -> int:
 
 def measure(port: int, exchange: Exchange, bodies: Path, *, connections: int, seconds: int) -> Measurement:
     """Keep `connections` requests in flight for `seconds`."""
+    if exchange.rpc:
+        return _measure_rpc(port, exchange, bodies, connections, seconds)
     done = subprocess.run(
         [
             "wrk",
@@ -106,3 +109,53 @@ def _measurement(counted: dict[str, int]) -> Measurement:
         longest=counted["longest"] / 1e3,
         errors=errors,
     )
+
+
+def _measure_rpc(port: int, exchange: Exchange, bodies: Path, connections: int, seconds: int) -> Measurement:
+    """The same by h2load, which sends one body and knows HTTP's status only, which is 200 for failures too.
+
+    Those have no body, so the bytes received tell how many answers were good: all are as long as the first.
+    """
+    (body,) = (path.read_bytes() for path in bodies.iterdir())
+    with asking(port, exchange, seconds=_LONGEST_ANSWER_SECONDS) as ask:
+        size = _GRPC_FRAME_HEAD + len(ask(body).body)
+    with tempfile.TemporaryDirectory() as name:
+        framed, log = Path(name) / "body", Path(name) / "log"
+        framed.write_bytes(b"\0" + len(body).to_bytes(4, "big") + body)
+        done = subprocess.run(
+            [
+                "h2load",
+                "--threads=1",
+                f"--clients={connections}",
+                "--max-concurrent-streams=1",
+                f"--duration={seconds}",
+                f"--data={framed}",
+                *(f"--header={header}" for header in _GRPC_HEADERS),
+                f"--log-file={log}",
+                f"http://127.0.0.1:{port}{exchange.path}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        microseconds = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+    return _rpc_measurement(done.stdout, microseconds, seconds, size)
+
+
+def _rpc_measurement(report: str, microseconds: Sequence[int], seconds: int, size: int) -> Measurement:
+    requests, failed = (int(_found(rf"(\d+) {word}", report)) for word in ("done", "failed"))
+    good = min(requests - failed, int(_found(r"\((\d+)\) data", report)) // size)
+
+    def within(share: float) -> float:
+        return microseconds[min(int(share * len(microseconds)), len(microseconds) - 1)] / 1e3
+
+    if not microseconds:
+        return Measurement(0, 0, 0, 0, 0, requests)
+    return Measurement(good / seconds, within(0.5), within(0.9), within(0.99), within(1), requests - good)
+
+
+def _found(pattern: str, report: str) -> str:
+    found = re.search(pattern, report)
+    if found is None:
+        raise OSError(f"h2load reported {report[-500:]!r}")
+    return found[1]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.asking import asking
 from benchmarks.contender import Contender, Exchange, Launch
 from benchmarks.places import MODELS, ROOT
 from benchmarks.workloads import Workload
@@ -28,7 +29,7 @@ class ServerFailedError(Exception):
 
 @contextlib.contextmanager
 def running(contender: Contender, workload: Workload, workplace: Path) -> Iterator[int]:
-    """Serve a workload; gives the port once a first request has been answered with 200.
+    """Serve a workload; gives the port once a first request has been answered well.
 
     Raises:
         ServerFailedError: that does not happen in time.
@@ -83,10 +84,11 @@ def _wait_ready(
     body = exchange.encode(workload.items()[0])
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("POST", exchange.path, body, exchange.headers)
-            if connection.getresponse().status == 200:
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            asking(port, exchange, seconds=30) as ask,
+        ):
+            if ask(body).status == 200:
                 return
         time.sleep(0.1)
     raise ServerFailedError(log.read_text(errors="replace")[-3000:])

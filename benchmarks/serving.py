@@ -20,6 +20,7 @@ from benchmarks.results import Result, summarise
 from benchmarks.workloads import WORKLOADS, Workload, prepare_models
 
 _WARM_UP_SECONDS = 1
+_TOOLS = {"wrk": "wrk", "h2load": "nghttp2 clients"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Plan:
 
 def run(plan: Plan) -> int:
     """Measure everything in the plan and write the results; returns how many servers failed."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: install your system's package of that name")
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool) is None:
+            raise SystemExit(f"{tool} is missing: install your system's package of {package}")
     chosen = [contenders()[name] for name in plan.contenders]
     for environment in {one.environment for one in chosen if one.environment}:
         environments.ensure(environment)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgpack
 import numpy as np
+
+from truss.runtime.protocols import wire
 
 
 def raw(item: Any) -> bytes:
@@ -33,6 +36,9 @@ def packed(item: Any) -> bytes:
     }
     return bytes(msgpack.packb({"inputs": array}))
 
+
+INFER_CALL = "/inference.GRPCInferenceService/ModelInfer"
+"""The method of the Open Inference Protocol over gRPC."""
 
 _SHAPE = [1, 3, 224, 224]
 INFERENCE_HEAD = json.dumps(
@@ -63,6 +69,45 @@ def first_inferred(body: bytes) -> Any:
     data = body[-output["parameters"]["binary_data_size"] :]
     kind = {"FP32": "<f4", "FP64": "<f8"}[output["datatype"]]
     return np.frombuffer(data, kind).reshape(output["shape"])[0].tolist()
+
+
+def raw_message(item: Any) -> bytes:
+    """A `ModelInferRequest` of the protocol's gRPC with one image in `raw_input_contents`."""
+    described = wire.joined(
+        wire.bytes_field(1, "inputs"),
+        wire.bytes_field(2, "FP32"),
+        wire.bytes_field(3, wire.packed(_SHAPE)),
+    )
+    return _request(described, wire.bytes_field(7, raw(item)))
+
+
+def bytes_message(item: Any) -> bytes:
+    """The same with the image's bytes as the one element of a tensor of the datatype BYTES."""
+    described = wire.joined(
+        wire.bytes_field(1, "inputs"),
+        wire.bytes_field(2, "BYTES"),
+        wire.bytes_field(3, wire.packed([1, 1])),
+        wire.bytes_field(5, wire.joined(wire.bytes_field(8, raw(item)))),
+    )
+    return _request(described)
+
+
+def _request(tensor: bytes, *more: Iterable[bytes | memoryview]) -> bytes:
+    return wire.joined(wire.bytes_field(1, "model"), wire.bytes_field(5, tensor), *more)
+
+
+def first_in_message(body: bytes) -> Any:
+    """The first row of the output in a `ModelInferResponse`, raw or in its `fp64_contents`."""
+    answer = _fields(memoryview(body))
+    output = _fields(answer[5])
+    data = answer[6] if 6 in answer else _fields(output[5])[7]
+    kind = {b"FP32": "<f4", b"FP64": "<f8"}[bytes(output[2])]
+    shape = wire.integers(wire.BYTES, output[3]).tolist()
+    return np.frombuffer(data, kind).reshape(shape)[0].tolist()
+
+
+def _fields(message: memoryview) -> dict[int, Any]:
+    return {number: value for number, _, value in wire.fields(message)}
 
 
 def first_packed_prediction(body: bytes) -> Any:

@@ -94,6 +94,7 @@ _ALL = (
     Workload(
         "tensor-inference", "The same tensor, over the Open Inference Protocol", image, near, (1, 8, 32)
     ),
+    Workload("tensor-grpc", "The same tensor, over the protocol's gRPC", image, near, (1, 8, 32)),
     Workload("sleep", "A model that takes 20 ms whatever the batch", flowers, equal, (1, 64)),
     Workload("sleep-async", "An async model that waits 20 ms", flowers, equal, (1, 64)),
 )

@@ -98,5 +98,6 @@ MODELS = {
     "tensor": tensor,
     "tensor-binary": tensor,
     "tensor-inference": tensor,
+    "tensor-grpc": tensor,
     "sleep": sleep,
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contender import COMMON_REQUIREMENTS, Contender, Environment, Exchange, Launch, compact
-from benchmarks.tensors import as_base64
+from benchmarks.tensors import INFER_CALL, as_base64, bytes_message, first_in_message
 
 _FOLDER = Path(__file__).parent
 _PATH = "/v2/models/model/infer"
@@ -57,18 +57,21 @@ _EXCHANGES = {
     # Its REST interface has no binary tensors.
     "tensor-binary": Exchange(_PATH, lambda item: _text(as_base64(item), "base64"), _row),
     "tensor-inference": Exchange(_PATH, lambda item: _text(as_base64(item), "base64"), _row),
+    # It would make numbers of raw contents, one by one.
+    "tensor-grpc": Exchange(INFER_CALL, bytes_message, first_in_message, rpc=True),
     "sleep": Exchange(_PATH, lambda item: _numbers(item, "FP64"), _row),
 }
 
 
 def _prepare(batched: bool):
     def prepare(launch: Launch) -> None:
-        grpc, metrics = launch.free_ports[:2]
+        other, metrics = launch.free_ports[:2]
+        rpc = _EXCHANGES[launch.workload.name].rpc
         server = {
             "debug": False,
             "host": "127.0.0.1",
-            "http_port": launch.port,
-            "grpc_port": grpc,
+            "http_port": other if rpc else launch.port,
+            "grpc_port": launch.port if rpc else other,
             "metrics_port": metrics,
             "parallel_workers": 1,
         }

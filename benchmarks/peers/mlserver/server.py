@@ -30,7 +30,7 @@ def items(tensor):
     """One item per row."""
     if WORKLOAD == "embed":
         return StringCodec.decode_input(tensor)
-    if WORKLOAD in ("tensor-binary", "tensor-inference"):
-        bodies = Base64Codec.decode_input(tensor)
+    if WORKLOAD in ("tensor-binary", "tensor-inference", "tensor-grpc"):
+        bodies = tensor.data.root if WORKLOAD == "tensor-grpc" else Base64Codec.decode_input(tensor)
         return np.frombuffer(b"".join(bodies), np.float32).reshape(len(bodies), 3, 224, 224)
     return NumpyCodec.decode_input(tensor)

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from benchmarks.contender import Contender, Exchange, Launch, listed
 from benchmarks.places import MODELS, PYTHON, ROOT
-from benchmarks.tensors import INFERENCE_HEAD, first_inferred, first_packed_prediction, inference, packed
+from benchmarks.tensors import (
+    INFER_CALL,
+    INFERENCE_HEAD,
+    first_in_message,
+    first_inferred,
+    first_packed_prediction,
+    inference,
+    packed,
+    raw_message,
+)
 
 _MAKE = Path(__file__).with_name("make.py")
 PROGRAM = PYTHON.parent / "truss"
@@ -24,13 +33,14 @@ EXCHANGES = {
         "application/octet-stream",
         json_size=len(INFERENCE_HEAD),
     ),
+    "tensor-grpc": Exchange(INFER_CALL, raw_message, first_in_message, rpc=True),
 }
 
 
 def prepare(launch: Launch) -> None:
     """Write the Truss of a workload."""
     subprocess.run(
-        [PYTHON, _MAKE, launch.workload.name, launch.workplace / "truss", MODELS],
+        [PYTHON, _MAKE, launch.workload.name, launch.workplace / "truss", MODELS, *_grpc_port(launch)],
         check=True,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -39,7 +49,12 @@ def prepare(launch: Launch) -> None:
 
 def _command(launch: Launch) -> tuple[object, ...]:
     program = launch.python.parent / "truss"
-    return (program, "serve", launch.workplace / "truss", "--host", "127.0.0.1", "--port", launch.port)
+    port = launch.free_ports[0] if _grpc_port(launch) else launch.port
+    return (program, "serve", launch.workplace / "truss", "--host", "127.0.0.1", "--port", port)
+
+
+def _grpc_port(launch: Launch) -> tuple[str, ...]:
+    return (str(launch.port),) if EXCHANGES[launch.workload.name].rpc else ()
 
 
 CONTENDERS = (

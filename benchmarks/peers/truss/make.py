@@ -1,4 +1,4 @@
-"""Write the Truss of one workload: `make.py WORKLOAD FOLDER MODELS`."""
+"""Write the Truss of one workload: `make.py WORKLOAD FOLDER MODELS [GRPC_PORT]`."""
 
 import asyncio
 import sys
@@ -54,6 +54,7 @@ FUNCTIONS = {
     "tensor": tensor,
     "tensor-binary": tensor,
     "tensor-inference": tensor,
+    "tensor-grpc": tensor,
     "sleep": sleep,
     "sleep-async": sleep_async,
 }
@@ -69,3 +70,5 @@ if __name__ == "__main__":
     truss.create(model, folder)
     for key, value in SETTINGS.get(workload, {}).items():
         set_value(folder, key, value)
+    if sys.argv[4:]:
+        set_value(folder, "runtime.grpc.port", int(sys.argv[4]))
