@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Hold what `--dist loadgroup` promises: two clusters or engines at a time would be in each other's way."""
+    """Hold what `--dist loadgroup` promises: two clusters at a time would be in each other's way."""
     if getattr(session.config.option, "loadgroup", False):
         for item in session.items:
             if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
