@@ -136,10 +136,22 @@ def test_a_request_that_is_no_mapping(request_, kind):
     assert misfit(request_, Signature()) is None
 
 
+def test_a_request_without_rows():
+    assert misfit({"inputs": []}, TABLE).message == "it has no rows"
+
+
+def test_a_text_is_named_where_the_model_says_that_one_was_no_number():
+    complaint = "could not convert string to float: 'red'"
+    bare = Signature(tensors=[Tensor(shape=[None, 2])])
+    found = misfit({"inputs": [[1, "2"], [3, "red"]]}, bare, complaint)
+    assert found.where == "inputs[1], column 1 (counted from 0)"
+    assert found.message == "the text 'red' where the model takes a number"
+    assert misfit({"inputs": [[1, "2"], [3, "red"]]}, bare, "out of memory") is None
+
+
 def test_nothing_is_said_where_nothing_is_known():
     assert misfit({"rows": []}, Signature()) is None
     assert misfit({"inputs": np.zeros((2, 2, 3), "float32")}, ROWS) is None
-    assert misfit({"inputs": []}, TABLE) is None
 
 
 JSON = st.recursive(

@@ -48,8 +48,12 @@ def misfit(request: Any, signature: Signature, complaint: str = "") -> Misfit | 
         return None
     found = _places(rows, signature)
     first = next(found, None)
+    if first is None and not rows:
+        first = "inputs", "it has no rows"
     if first is None and _speaks_of_missing(complaint):
         first = next(_missing_values(rows, signature.columns), None)
+    if first is None and "could not convert string to float" in complaint:
+        first = next(_texts(rows, signature.columns), None)
     if first is None:
         return None
     where, problem = first
@@ -161,6 +165,29 @@ def _in_array(
 
 
 def _missing_values(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    for place, value in _cells(rows, columns):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            spelled = "null" if value is None else str(value)
+            yield place, f"{spelled}, which this model does not take"
+
+
+def _texts(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """The cells that are no numbers, for models that have said that one should have been, and not which."""
+    for place, value in _cells(rows, columns):
+        if isinstance(value, str) and not _is_number(value):
+            yield place, f"{_kind(value)} where the model takes a number"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
+    """The values of a table, each with its row and its column, by name where it has one."""
     names = [column.name for column in columns]
     for number, row in enumerate(rows):
         if isinstance(row, dict):
@@ -170,10 +197,8 @@ def _missing_values(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[
         else:
             continue
         for key, value in items:
-            if value is None or (isinstance(value, float) and not math.isfinite(value)):
-                spelled = "null" if value is None else str(value)
-                column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
-                yield f"inputs[{number}], {column}", f"{spelled}, which this model does not take"
+            column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
+            yield f"inputs[{number}], {column}", value
 
 
 def _speaks_of_missing(complaint: str) -> bool:
