@@ -272,6 +272,8 @@ class Steps:
 
     def _failure(self, step: str, error: Exception, asked: Any) -> TrussError:
         """The error of a step; `asked` is the request, where the step was given it as it came."""
+        if getattr(error, "bad_request", False):
+            return InvalidInputError(str(error), hint="correct the request; the model's own code refused it")
         raised = f"`{step}` raised {describe(error)}"
         if step == "predict" and asked is not None and self.signature:
             fault = misfit(asked, self.signature, str(error))
