@@ -160,6 +160,26 @@ def test_a_file_that_is_cut_off_is_refused_in_words(written, tmp_path, name, sha
     assert raised.value.hint
 
 
+def test_catboosts_json_is_a_model_too(tmp_path):
+    import catboost
+
+    model = catboost.CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False).fit(X, y)
+    model.save_model(tmp_path / "model.json", format="json")
+    opened = open_model(tmp_path / "model.json")
+    assert framework_for(opened).name == "catboost"
+    assert (opened.predict(X, "Class") == model.predict(X)).all()
+
+
+def test_a_dump_of_lightgbm_is_told_from_its_models(tmp_path):
+    import lightgbm
+
+    booster = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, y).booster_
+    (tmp_path / "model.json").write_text(json.dumps(booster.dump_model()))
+    with pytest.raises(UnsupportedObjectError, match="`dump_model` of LightGBM") as raised:
+        open_model(tmp_path / "model.json")
+    assert "save_model" in (raised.value.hint or "")
+
+
 def test_an_estimator_of_xgboost_comes_back_as_what_it_was(written):
     opened = open_model(written["model.ubj"][0])
     assert type(opened).__name__ == "XGBClassifier"
@@ -200,6 +220,15 @@ def test_pickles_are_opened_when_they_are_trusted(tmp_path, capsys, compress):
     assert "--trust-pickle" in (refused.value.hint or "")
     assert framework_for(open_model(path, trusted=True)).name == "sklearn"
     assert f"note: reading {path} as trusted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_every_protocol_are_known(tmp_path, protocol):
+    path = tmp_path / "model"
+    path.write_bytes(pickle.dumps(LogisticRegression(max_iter=500).fit(X, y), protocol))
+    with pytest.raises(UntrustedFileError, match="a pickle"):
+        open_model(path)
+    assert framework_for(open_model(path, trusted=True)).name == "sklearn"
 
 
 class Bomb:

@@ -105,16 +105,53 @@ def test_rows_that_do_not_fit_named_arrays(row, where, message):
     assert (found.where, found.message) == (where, message)
 
 
+@pytest.mark.parametrize(
+    ("given", "where", "message"),
+    [
+        ({"size": [[1, 2]]}, "inputs", "lacks 'word'"),
+        ({"size": [[1, 2, 3]], "word": [1]}, "inputs['size'][0]", "3 values along axis 1; the model takes 2"),
+        ({"size": [[1, 2]], "word": [[1]]}, "inputs['word'][0]", "a list where the model takes one value"),
+    ],
+)
+def test_lists_by_name_that_do_not_fit(given, where, message):
+    found = misfit({"inputs": given}, NAMED)
+    assert (found.where, found.message) == (where, message)
+
+
+def test_lists_by_name_that_fit():
+    assert misfit({"inputs": {"size": [[1, 2], [3, 4]], "word": [1, 2]}}, NAMED) is None
+
+
 def test_a_request_without_inputs():
     found = misfit({"rows": []}, TABLE)
     assert found.message == "the request has no `inputs`"
 
 
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [([[1, 2]], "a list"), (None, "null"), ("x", "the text 'x'"), (np.zeros(2), "of type ndarray")],
+)
+def test_a_request_that_is_no_mapping(request_, kind):
+    assert misfit(request_, ROWS).message == f"it is {kind}, and no mapping with `inputs`"
+    assert misfit(request_, Signature()) is None
+
+
+def test_a_request_without_rows():
+    assert misfit({"inputs": []}, TABLE).message == "it has no rows"
+
+
+def test_a_text_is_named_where_the_model_says_that_one_was_no_number():
+    complaint = "could not convert string to float: 'red'"
+    bare = Signature(tensors=[Tensor(shape=[None, 2])])
+    found = misfit({"inputs": [[1, "2"], [3, "red"]]}, bare, complaint)
+    assert found.where == "inputs[1], column 1 (counted from 0)"
+    assert found.message == "the text 'red' where the model takes a number"
+    assert misfit({"inputs": [[1, "2"], [3, "red"]]}, bare, "out of memory") is None
+
+
 def test_nothing_is_said_where_nothing_is_known():
     assert misfit({"rows": []}, Signature()) is None
-    assert misfit([1, 2], TABLE) is None
     assert misfit({"inputs": np.zeros((2, 2, 3), "float32")}, ROWS) is None
-    assert misfit({"inputs": []}, TABLE) is None
 
 
 JSON = st.recursive(

@@ -81,6 +81,26 @@ def test_rows_that_are_no_list_are_refused(name, value):
         with_both_names({name: value})
 
 
+@pytest.mark.parametrize("asynchronous", [(), ("preprocess",)])
+def test_an_exception_may_say_that_the_request_is_to_blame(write, load, asynchronous):
+    bodies = {"preprocess": "raise BadRequest('no such colour')"}
+    folder = truss(write, asynchronous, **bodies)
+    file = folder / "model" / "model.py"
+    file.write_text("class BadRequest(ValueError):\n    bad_request = True\n\n" + file.read_text())
+    with pytest.raises(InvalidInputError, match="no such colour"):
+        load(folder).predict({"inputs": [1]})
+
+
+def test_a_list_for_each_input_is_for_models_that_say_so(write, load):
+    request = {"inputs": {"a": [1], "b": [2]}}
+    body = "return sorted(request['instances'])"
+    folder = write({"model/model.py": f"class Model:\n    def predict(self, request):\n        {body}\n"})
+    with pytest.raises(InvalidInputError, match="must be a list"):
+        load(folder).predict(request)
+    says = f"class Model:\n    inputs_by_name = True\n    def predict(self, request):\n        {body}\n"
+    assert load(write({"model/model.py": says})).predict(request) == ["a", "b"]
+
+
 def test_arrays_are_rows_too():
     array = np.zeros((2, 2))
     assert with_both_names({"inputs": array})["instances"] is array

@@ -23,8 +23,21 @@ def test_pandas_own_forms_become_records(signature):
 
 
 def test_a_model_without_names_gets_lists():
-    request = {"dataframe_split": FRAME.to_dict("split")}
-    assert with_rows(request, NAMELESS) == {"inputs": [[1, "x"], [2, "y"]]}
+    for request in (
+        {"dataframe_split": FRAME.to_dict("split")},
+        {"dataframe_records": FRAME.to_dict("records")},
+    ):
+        assert with_rows(request, NAMELESS) == {"inputs": [[1, "x"], [2, "y"]]}
+
+
+def test_records_whose_order_differs_have_no_places():
+    records = [{"a": 1, "b": 2}, {"b": 2, "a": 1}]
+    assert with_rows({"dataframe_records": records}, NAMELESS) == {"inputs": records}
+
+
+def test_a_model_of_named_arrays_gets_records():
+    signature = Signature(tensors=[Tensor(name="a", shape=[None]), Tensor(name="b", shape=[None])])
+    assert with_rows({"dataframe_split": FRAME.to_dict("split")}, signature) == {"inputs": RECORDS}
 
 
 @pytest.mark.parametrize("request_", [{"inputs": [1]}, {}, [1], None, "text"])

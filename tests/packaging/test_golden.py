@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +93,14 @@ def test_as_examples_takes_what_it_gave(given_requests):
 @given(st.lists(st.lists(st.floats(allow_nan=False))))
 def test_rows_become_one_request(rows):
     assert [example.input for example in as_examples(rows)] == [{"inputs": rows}] * bool(rows)
+
+
+def test_each_frame_of_a_list_is_a_request():
+    frames = [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2, 3]})]
+    first, second, third = as_examples([*frames, {"inputs": [[4]]}])
+    assert first.input["inputs"] is frames[0]
+    assert second.input["inputs"] is frames[1]
+    assert third.input == {"inputs": [[4]]}
 
 
 @given(st.lists(st.integers()))

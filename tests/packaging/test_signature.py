@@ -29,6 +29,7 @@ def tensor(dtype, *shape):
         ([[[1], [2]]], tensor("int64", None, 2, 1)),
         (np.zeros((3, 4, 5), "float32"), tensor("float32", None, 4, 5)),
         ([[1, "x"]], tensor("any", None, 2)),
+        ([pd.Series([1, 2.5], index=["a", "b"])], tensor("float64", None, 2)),
         ([[1, 2], [3]], NOTHING),
         ([[[1, 2], [3]]], NOTHING),
         (["a text"], NOTHING),

@@ -44,9 +44,9 @@ def command(
 ) -> None:
     """Package a model's file or folder as a Truss.
 
-    MODEL is recognised by its content: ONNX, TorchScript, torch.export, Keras, XGBoost, LightGBM, CatBoost,
-    spaCy, a folder of transformers or sentence-transformers; and, if you trust who made it, a pickle (joblib,
-    torch.save).
+    MODEL is recognised by its content: ONNX, TorchScript, torch.export, Keras, SavedModel, XGBoost, LightGBM,
+    CatBoost, spaCy, a folder of transformers, sentence-transformers or diffusers; and, if you trust who made
+    it, a pickle (joblib, torch.save) or a folder of MLflow.
 
     Prints the new folder's path.
     """

@@ -27,8 +27,11 @@ PICKLES = "pickles, plain or of joblib, of objects that some framework recognise
 
 _DAMAGED = "it may be cut off, damaged, or made by another version: copy it again, or save it anew"
 
-# What a pickle begins with (protocol 2 and later), and what joblib's compressed files begin with.
-_PICKLE = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+# What a pickle begins with, and what joblib's compressed files begin with.
+_PICKLE = (
+    *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)),
+    b"ccopy_reg\n_reconstructor\n",  # an object in protocol 0 or 1
+)
 _COMPRESSED = (
     b"\x78\x01",
     b"\x78\x5e",

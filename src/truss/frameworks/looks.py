@@ -59,6 +59,15 @@ _FOLDERS: tuple[tuple[frozenset[str], Look], ...] = (
 )
 
 
+_JSON = (
+    (
+        '"max_feature_idx"',
+        Look("what `dump_model` of LightGBM says of a model", "save the model: `booster.save_model(path)`"),
+    ),
+)
+"""What JSON is in which a key comes early."""
+
+
 def looks_like(contents: Contents) -> Look:
     """What a file or folder that nobody recognises looks like."""
     if contents.is_folder:
@@ -92,8 +101,12 @@ def _look_of_bytes(contents: Contents) -> Look:
     if text is None:
         return Look(f"binary data that begins with {head[:8].hex(' ')}")
     if text.lstrip().startswith(("{", "[")):
-        return Look("JSON of something else")
+        return _look_of_json(text)
     return Look(f"text that begins with {text.strip()[:40]!r}")
+
+
+def _look_of_json(text: str) -> Look:
+    return next((look for key, look in _JSON if key in text), Look("JSON of something else"))
 
 
 def _as_text(head: bytes, *, complete: bool) -> str | None:

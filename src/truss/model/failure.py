@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: `ValueError: bad shape`."""
-    text = str(error).strip()
+    """An exception and what it says: `ValueError: bad shape`; without the stack that XGBoost adds to it."""
+    text = str(error).partition("\nStack trace:")[0].strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -34,21 +34,47 @@ def misfit(request: Any, signature: Signature, complaint: str = "") -> Misfit | 
         complaint: What the model said about the request: values that are missing or not finite are
             mentioned only where it speaks of them.
     """
-    if not signature or not isinstance(request, dict):
+    if not signature:
         return None
+    if not isinstance(request, dict):
+        message = f"it is {_named_kind(request)}, and no mapping with `inputs`"
+        return Misfit(message, "the request", f"send {_example(signature)}")
     if "inputs" not in request:
         return Misfit("the request has no `inputs`", "inputs", f"send {_example(signature)}")
     rows = _plain(request["inputs"])
+    if isinstance(rows, dict):
+        return _misfit_by_name(rows, signature)
     if not isinstance(rows, (list, tuple)):
         return None
     found = _places(rows, signature)
     first = next(found, None)
+    if first is None and not rows:
+        first = "inputs", "it has no rows"
     if first is None and _speaks_of_missing(complaint):
         first = next(_missing_values(rows, signature.columns), None)
+    if first is None and "could not convert string to float" in complaint:
+        first = next(_texts(rows, signature.columns), None)
     if first is None:
         return None
     where, problem = first
     return Misfit(problem, where, f"send {_example(signature)}")
+
+
+def _misfit_by_name(given: dict[Any, Any], signature: Signature) -> Misfit | None:
+    """What is missing of inputs that are given as a mapping, a list for each."""
+    names = [column.name for column in signature.columns] + [tensor.name for tensor in signature.tensors]
+    missing = [name for name in names if name and name not in given]
+    if missing:
+        return Misfit(f"lacks {_listed(map(repr, missing))}", "inputs", f"send {_example(signature)}")
+    first = next(_in_lists(given, signature.tensors), None)
+    return None if first is None else Misfit(first[1], first[0], f"send {_example(signature)}")
+
+
+def _in_lists(given: dict[Any, Any], tensors: Sequence[Tensor]) -> Iterator[tuple[str, str]]:
+    for tensor in tensors:
+        if tensor.name:
+            place, shape = f"inputs[{tensor.name!r}]", tensor.shape
+            yield from _in_array(place, given[tensor.name], shape, tensor.dtype, 0)
 
 
 def _places(rows: Sequence[Any], signature: Signature) -> Iterator[tuple[str, str]]:
@@ -139,6 +165,29 @@ def _in_array(
 
 
 def _missing_values(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    for place, value in _cells(rows, columns):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            spelled = "null" if value is None else str(value)
+            yield place, f"{spelled}, which this model does not take"
+
+
+def _texts(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """The cells that are no numbers, for models that have said that one should have been, and not which."""
+    for place, value in _cells(rows, columns):
+        if isinstance(value, str) and not _is_number(value):
+            yield place, f"{_kind(value)} where the model takes a number"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
+    """The values of a table, each with its row and its column, by name where it has one."""
     names = [column.name for column in columns]
     for number, row in enumerate(rows):
         if isinstance(row, dict):
@@ -148,10 +197,8 @@ def _missing_values(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[
         else:
             continue
         for key, value in items:
-            if value is None or (isinstance(value, float) and not math.isfinite(value)):
-                spelled = "null" if value is None else str(value)
-                column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
-                yield f"inputs[{number}], {column}", f"{spelled}, which this model does not take"
+            column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
+            yield f"inputs[{number}], {column}", value
 
 
 def _speaks_of_missing(complaint: str) -> bool:
@@ -185,6 +232,12 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     return f"the value {value!r}"[:60]
+
+
+def _named_kind(request: Any) -> str:
+    """What a request that is no mapping is, without its values: a frame's take many lines."""
+    plain = request is None or isinstance(request, (str, list, tuple))
+    return _kind(request) if plain else f"of type {type(request).__name__}"
 
 
 def _values(count: int) -> str:

@@ -37,10 +37,14 @@ METHODS = ("chat_completions", "completions", "embeddings")
 """Methods that answer requests of OpenAI's API, when a model has them."""
 
 
-def with_both_names(request: Any) -> Any:
+def with_both_names(request: Any, *, by_name: bool = False) -> Any:
     """The request with `inputs` and `instances` both present when one of them is.
 
     A request that is not a mapping passes unchanged: the model decides what it takes.
+
+    Args:
+        request: A decoded request.
+        by_name: Whether its inputs may be a mapping too: a list for each of the model's inputs, by name.
 
     Raises:
         InvalidInputError: the inputs are neither a list nor an array.
@@ -49,7 +53,8 @@ def with_both_names(request: Any) -> Any:
         return request
     for name, other in _BOTH_WAYS:
         if name in request:
-            _check_rows(name, request[name])
+            if not (by_name and isinstance(request[name], dict)):
+                _check_rows(name, request[name])
             if other not in request:
                 return {**request, other: request[name]}
     return request
@@ -89,6 +94,7 @@ class Steps:
         self.signature = signature
         self._root = file.parent.parent
         self._file = file
+        self._by_name = bool(getattr(model, "inputs_by_name", False))
         self._own = _methods(model, ("preprocess", "predict", "postprocess"))
         others = _methods(model, METHODS)
         self.talks = callable(getattr(model, "websocket", None))
@@ -268,10 +274,12 @@ class Steps:
     def _prepared(self, request: Any) -> Any:
         if self.contract is not None:
             return self.contract.read(with_rows(request, self.signature))
-        return with_both_names(with_rows(request, self.signature))
+        return with_both_names(with_rows(request, self.signature), by_name=self._by_name)
 
     def _failure(self, step: str, error: Exception, asked: Any) -> TrussError:
         """The error of a step; `asked` is the request, where the step was given it as it came."""
+        if getattr(error, "bad_request", False):
+            return InvalidInputError(str(error), hint="correct the request; the model's own code refused it")
         raised = f"`{step}` raised {describe(error)}"
         if step == "predict" and asked is not None and self.signature:
             fault = misfit(asked, self.signature, str(error))

@@ -33,25 +33,36 @@ def with_rows(request: Any, signature: Signature | None) -> Any:
         raise InvalidInputError(
             "the request brings its rows twice", where=_named(request), hint="send one of them"
         )
-    rows = _from_records(request[RECORDS]) if RECORDS in request else _from_split(request[SPLIT], signature)
+    read, name = (_from_records, RECORDS) if RECORDS in request else (_from_split, SPLIT)
+    rows = read(request[name], signature)
     return {"inputs": rows, **rest}
 
 
 def rows_of(names: Sequence[str], data: Sequence[Sequence[Any]], signature: Signature | None) -> list[Any]:
     """Rows with column names, in the form that the model takes: records, or lists where it knows no names."""
-    if signature is not None and signature.tensors:
+    if _is_nameless(signature):
         return [list(row) for row in data]
     return [dict(zip(names, row, strict=True)) for row in data]
 
 
-def _from_records(records: Any) -> list[Any]:
+def _is_nameless(signature: Signature | None) -> bool:
+    """Whether a row is an array, whose values have places and no names."""
+    return signature is not None and any(not tensor.name for tensor in signature.tensors)
+
+
+def _from_records(records: Any, signature: Signature | None) -> list[Any]:
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InvalidInputError(
             f"`{RECORDS}` must be a list of records",
             where=RECORDS,
             hint=f'send {{"{RECORDS}": [{{"column": value}}]}}, as `frame.to_dict("records")` gives it',
         )
-    return records
+    return [list(record.values()) for record in records] if _in_places(records, signature) else records
+
+
+def _in_places(records: list[dict[str, Any]], signature: Signature | None) -> bool:
+    """Whether the records' values are given by place: their order is one, in all of them."""
+    return _is_nameless(signature) and all(list(record) == list(records[0]) for record in records)
 
 
 def _from_split(table: Any, signature: Signature | None) -> list[Any]:

@@ -14,6 +14,7 @@ from truss.model import load_model, to_plain
 from truss.model.compare import TOLERANCES, difference, tolerance_of
 from truss.model.examples import Example
 from truss.model.steps import with_both_names
+from truss.packaging.signature import is_frame
 
 Predict = Callable[[Any], Any]
 """Answers a request."""
@@ -23,7 +24,7 @@ def as_examples(given: Any) -> list[Example]:
     """Examples from what a caller gives: one or several, named or not.
 
     Accepted are a request (`{"inputs": [...]}`), an `Example`, a mapping with `name` and `input`, an
-    array, frame or list of rows (the `inputs` of one request), and lists of the first three.
+    array, frame or list of rows (the `inputs` of one request), and lists of requests, examples and frames.
 
     Raises:
         ExamplesError: two have one name.
@@ -32,7 +33,7 @@ def as_examples(given: Any) -> list[Example]:
         return []
     if isinstance(given, (Example, dict)):
         given = [given]
-    if not isinstance(given, (list, tuple)) or not all(isinstance(item, (Example, dict)) for item in given):
+    if not isinstance(given, (list, tuple)) or not all(map(_is_request, given)):
         given = [{"inputs": given}]
     examples = [_as_example(item, number) for number, item in enumerate(given, 1)]
     names = [example.name for example in examples]
@@ -42,9 +43,15 @@ def as_examples(given: Any) -> list[Example]:
     return examples
 
 
-def _as_example(item: Example | dict[str, Any], number: int) -> Example:
+def _is_request(item: Any) -> bool:
+    return isinstance(item, (Example, dict)) or is_frame(item)
+
+
+def _as_example(item: Any, number: int) -> Example:
     if isinstance(item, Example):
         return item
+    if is_frame(item):
+        item = {"inputs": item}
     if {"name", "input"} <= item.keys() <= {"name", "input", "expected", "tolerance"}:
         return Example.from_dict(item)
     return Example(f"example-{number}", item)
@@ -105,7 +112,7 @@ def _proven(example: Example, live: Predict | None, packaged: Predict) -> Exampl
 
 def _live_answer(live: Predict, name: str, request: Any) -> Any:
     try:
-        return live(with_both_names(copy.deepcopy(request)))
+        return live(with_both_names(copy.deepcopy(request), by_name=True))
     except TrussError:
         raise
     except Exception as error:

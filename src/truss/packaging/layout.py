@@ -57,7 +57,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise TargetDirectoryError(
             "there is a Truss already",
             where=str(target),
-            hint="choose another folder, or pass overwrite=True to replace it",
+            hint="choose another folder, or replace it: overwrite=True, or --overwrite of `truss create`",
         )
 
 

@@ -50,16 +50,26 @@ def _tensor_as_config(tensor: Tensor) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in ("", None)}
 
 
+def is_frame(value: Any) -> bool:
+    """Whether it is a frame of pandas, or one that gives its columns and records as pandas does."""
+    return hasattr(value, "columns") and hasattr(value, "to_dict")
+
+
 def _rows(request: Any) -> list[Any]:
     """The first rows of an example, as plain values or arrays."""
     given = request if isinstance(request, dict) else {}
     rows: Any = given.get("inputs", given.get("instances"))
-    if hasattr(rows, "columns") and hasattr(rows, "to_dict"):
+    if is_frame(rows):
         records: list[Any] = rows.head(_LOOKED_AT).to_dict("records")
         return records
     if hasattr(rows, "__array__") or isinstance(rows, (list, tuple)):
-        return list(rows[:_LOOKED_AT])
+        return [_plain_series(row) for row in rows[:_LOOKED_AT]]
     return []
+
+
+def _plain_series(row: Any) -> Any:
+    """The values of a series of pandas, whose own keys are not places; anything else as it is."""
+    return row.tolist() if hasattr(row, "iloc") and hasattr(row, "tolist") else row
 
 
 def _seen(rows: Sequence[Any]) -> Signature:

@@ -46,6 +46,19 @@ class Mean(ClassifierMixin, BaseEstimator):
         return np.full(len(rows), self.mean)
 
 
+class Pick(TransformerMixin, BaseEstimator):
+    """A column of a DataFrame; it keeps nothing of what it was fitted on."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def fit(self, _rows: Any, _target: Any = None) -> "Pick":
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        return rows[[self.name]]
+
+
 class Holder(TransformerMixin, BaseEstimator):
     def __init__(self, extra: Any = None) -> None:
         self.extra = extra
@@ -217,6 +230,19 @@ class TestInputs:
             [{"city": "Bern"}, {"city": "Rom"}], [0, 1]
         )
         assert self.ask([{"city": "Rom"}, {"city": "Bern"}], model) == [1, 0]
+
+    def test_records_become_a_frame_for_a_step_of_ones_own_that_keeps_no_names(self, tmp_path):
+        table = pd.DataFrame(IRIS.data[:, :2], columns=["length", "width"])
+        model = make_pipeline(Pick("width"), LinearRegression()).fit(table, IRIS.target)
+        records = [{"length": 5.0, "width": 3.5}, {"width": 2.8, "length": 6.9}]
+        expected = model.predict(pd.DataFrame(records)).tolist()
+        assert self.ask(records, model) == expected
+        saved = save(model, tmp_path)
+        assert "pandas" in saved.requirements
+        config = {"model_metadata": saved.model_metadata}
+        copy = model_class.Model(data_dir=tmp_path, config=config, secrets={})
+        copy.load()
+        assert copy.predict({"inputs": records})["predictions"] == expected
 
     def test_texts_stay_a_list_of_strings(self):
         model = make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good", "bad bad"], [1, 0])

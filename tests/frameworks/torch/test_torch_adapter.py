@@ -14,9 +14,10 @@ import torch
 from nbclient import NotebookClient
 from safetensors import safe_open
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import truss
-from truss.errors import MissingExtraError, PackagingError
+from truss.errors import InvalidInputError, MissingExtraError, PackagingError
 from truss.frameworks.registry import framework_for
 from truss.frameworks.torch.adapter import TorchFramework
 from truss.testing.server import running_server
@@ -201,6 +202,19 @@ class TestWeights:
         copy = copy_of(model, tmp_path).model
         assert torch.allclose(copy(rows), model(rows))
         assert all(parameter.grad is None for parameter in copy.parameters())
+
+    @pytest.mark.parametrize("normalised", [parametrizations.weight_norm, parametrizations.spectral_norm])
+    def test_weights_that_are_computed_from_others_become_plain(self, normalised, tmp_path):
+        model = nn.Sequential(normalised(nn.Linear(3, 2)), normalised(nn.Linear(2, 2)))
+        handle = truss.create(model, tmp_path / "truss", examples=[{"inputs": [[1.0, 2.0, 3.0]]}])
+        with safe_open(handle.truss_dir / "data" / "model" / "model.safetensors", "np") as weights:
+            assert set(weights.keys()) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+        assert model.training
+        assert hasattr(model[0], "parametrizations")
+        expected = model.eval()(torch.tensor([[1.0, 2.0, 3.0]])).detach()
+        np.testing.assert_allclose(
+            handle.predict({"inputs": [[1.0, 2.0, 3.0]]})["predictions"], expected, rtol=1e-5
+        )
 
     def test_a_sparse_buffer_goes_along(self, tmp_path):
         model = nn.Linear(2, 2)
@@ -497,3 +511,44 @@ def test_arrays_come_in_and_go_out_over_http(tmp_path):
     expected = model(torch.from_numpy(rows)).detach().numpy()
     assert np.allclose(np.frombuffer(answer[b"data"], "<f4").reshape(2, 2), expected, atol=1e-6)
     assert np.allclose(plain.json()["predictions"], expected, atol=1e-6)
+
+
+class TestRequestsThatDoNotFit:
+    """The server's answer to them: 400, with the place."""
+
+    def refused(self, model: Any, inputs: Any, folder: Path) -> InvalidInputError:
+        with pytest.raises(InvalidInputError) as raised:
+            truss.create(model, folder).predict({"inputs": inputs})
+        return raised.value
+
+    def test_the_first_layer_says_how_many_values_a_row_has(self, tmp_path):
+        error = self.refused(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), [[1, 2]], tmp_path / "truss")
+        assert (error.where, "2 values along axis 1; the model takes 3" in error.message) == (
+            "inputs[0]",
+            True,
+        )
+
+    def test_what_comes_before_a_known_layer_may_give_rows_another_shape(self, tmp_path):
+        saved = save(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), tmp_path)
+        assert not saved.signature
+
+    def test_an_exported_program_says_it_of_each_input(self, tmp_path):
+        program = torch.export.export(Pair(), (torch.zeros(2, 3), torch.zeros(2, 1)))
+        error = self.refused(program, [{"a": [1, 2, 3], "b": [1, 2]}] * 2, tmp_path / "truss")
+        assert error.where == "inputs[0]['b']"
+        assert "2 values along axis 1; the model takes 1" in error.message
+
+
+class Pair(nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a * b
+
+
+def test_several_inputs_are_served_as_records_and_as_a_list_for_each(tmp_path):
+    example = {"inputs": {"a": [[1.0, 2.0]], "b": [[3.0]]}}
+    handle = truss.create(Pair(), tmp_path / "truss", examples=[example])
+    with running_server(handle.truss_dir) as server:
+        answers = [
+            server.predict(request).json() for request in (example, {"inputs": [{"b": [3], "a": [1, 2]}]})
+        ]
+    assert answers == [{"predictions": [[3.0, 6.0]]}] * 2

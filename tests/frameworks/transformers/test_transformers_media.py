@@ -19,6 +19,7 @@ from PIL import Image
 from transformers import pipeline
 
 import truss
+from truss.errors import InvalidInputError
 from truss.frameworks.transformers.adapter import TransformersFramework
 from truss.frameworks.transformers.tasks import media
 from truss.testing.server import running_server
@@ -140,6 +141,12 @@ def test_over_http_as_base64_and_as_bytes(images: Any, sounds: Any, tmp_path: Pa
         with running_server(tmp_path / name) as server:
             answer = server.predict({"inputs": [text(data)]}).json()
         assert best(answer) == pytest.approx(score(pipe, data))
+
+
+def test_bytes_that_are_no_image_are_the_requests_fault(images: Any, tmp_path: Path) -> None:
+    handle = truss.create(images, tmp_path / "images")
+    with pytest.raises(InvalidInputError, match="these 8 bytes are not an image"):
+        handle.predict({"inputs": [b"no image"]})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Prompts and chats: as the pipeline answers them, in pieces, and as OpenAI's chat API answers them."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,5 +237,10 @@ def test_over_http_a_chat_is_answered_and_a_stream_is_listed(pipe: Any, tmp_path
     with running_server(tmp_path / "chat") as server:
         answer = server.predict({"messages": CHAT, **GREEDY}).json()
         pieces = server.predict({"messages": CHAT, **GREEDY, "stream": True}).json()
+        refused = server.predict({"messages": CHAT, "colour": "red"})
+        body = json.dumps({"model": "model", "messages": "hello"}).encode()
+        refused_chat = server.request("POST", "/v1/chat/completions", body)
+    assert (refused.status, refused_chat.status) == (400, 400)
+    assert "unknown options ['colour']" in refused.json()["error"]["message"]
     assert answer == {"predictions": [pipe(CHAT, **GREEDY)]}
     assert "".join(pieces) == new_text(pipe, CHAT, **GREEDY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from truss.frameworks.signatures import of_features
 
 _KINDS = frozenset({"CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"})
 _RAW = "RawFormulaVal"
+_JSON = re.compile(rb'\{\s*"features_info"\s*:')
 _PREDICTION_TYPES = {
     "Poisson": "Exponent",
     "Tweedie": "Exponent",
@@ -26,7 +28,7 @@ class CatboostFramework:
     name = "catboost"
     model_framework = "catboost"
     summary = "CatBoost's CatBoostClassifier, CatBoostRegressor, CatBoostRanker, and CatBoost"
-    files = "models of CatBoost (.cbm)"
+    files = "models of CatBoost (.cbm, or its JSON)"
 
     def recognises(self, model: object) -> bool:
         """Whether `model` is one of the library's own, or of a subclass that adds no code."""
@@ -62,13 +64,20 @@ class CatboostFramework:
 
     def recognises_file(self, contents: Contents) -> bool:
         """Whether it is what `save_model` writes."""
-        return contents.head.startswith(b"CBM1")
+        return _format(contents) is not None
 
     def open_file(self, contents: Contents, *, trusted: bool) -> Any:  # noqa: ARG002 - no code is in it
         """The model in the file."""
         import catboost
 
-        return catboost.CatBoost().load_model(str(contents.path), format="cbm")
+        return catboost.CatBoost().load_model(str(contents.path), format=_format(contents))
+
+
+def _format(contents: Contents) -> str | None:
+    """What CatBoost calls the format of one of its files; None of any other file."""
+    if contents.head.startswith(b"CBM1"):
+        return "cbm"
+    return "json" if _JSON.match(contents.head) else None
 
 
 def _metadata(model: Any) -> dict[str, Any]:

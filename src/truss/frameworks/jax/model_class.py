@@ -21,6 +21,8 @@ from jax import export
 class Model:
     """The function with its weights, and what happens to a request before and after it."""
 
+    inputs_by_name = True  # `inputs` may be a mapping: a list for each of the function's inputs
+
     def __init__(self, **kwargs: Any) -> None:
         self._folder = Path(kwargs["data_dir"]) / "model"
         self._metadata: dict[str, Any] = kwargs["config"]["model_metadata"]

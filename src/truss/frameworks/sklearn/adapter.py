@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ class SklearnFramework:
         path.parent.mkdir()
         written = write_estimator(model, path)
         requirements = ["scikit-learn", "joblib", "numpy"]
-        requirements += ["pandas"] if metadata["named_features"] else []
+        if metadata["named_features"] or "records_as_frame" in metadata:
+            requirements.append("pandas")
         notes = []
         if written.by_value:
             requirements.append("cloudpickle")
@@ -85,6 +87,8 @@ def _metadata(model: Any) -> dict[str, Any]:
         "named_features": _has_named_features(model),
         "supports_predict_proba": probabilities,
     }
+    if _may_take_frames(model):
+        metadata["records_as_frame"] = True
     if probabilities and predicts_most_probable(model):
         metadata["predicts_most_probable"] = True
     classes = _classes(model) if probabilities else None
@@ -160,6 +164,20 @@ def _signature(model: Any) -> Signature:
 def _has_named_features(model: Any) -> bool:
     """Whether it was fitted on a DataFrame, so that rows are given to it with column names."""
     return getattr(model, "feature_names_in_", None) is not None and find_spec("pandas") is not None
+
+
+def _may_take_frames(model: Any) -> bool:
+    """Whether records are given to it as a DataFrame although it does not tell the columns that it knows.
+
+    So it is with a pipeline that begins with a step of one's own: such a step seldom keeps the names, or the
+    number, of what it was fitted on, and often picks columns by name.
+    """
+    first = getattr(model, "best_estimator_", model)
+    while isinstance(getattr(first, "steps", None), list) and first.steps:
+        first = first.steps[0][1]
+    tells = any(hasattr(first, name) for name in ("feature_names_in_", "n_features_in_"))
+    # Whoever fitted it on a DataFrame has imported pandas.
+    return not tells and not type(first).__module__.startswith("sklearn.") and "pandas" in sys.modules
 
 
 def _classes(model: Any) -> list[Any] | None:

@@ -59,6 +59,10 @@ class Model:
         """The rows in the form in which the estimator was fitted."""
         if self._metadata["named_features"]:
             return _frame(rows, list(self.model.feature_names_in_))
+        if self._metadata.get("records_as_frame") and _are_records(rows):
+            import pandas as pd
+
+            return pd.DataFrame(rows)
         if isinstance(rows, list) and rows and isinstance(rows[0], (list, tuple)):
             return _array(rows)
         return rows
@@ -82,6 +86,10 @@ class Model:
                 f"this model holds code that was saved by Python {saved_with} and cannot run on Python "
                 f"{running}: serve it with Python {saved_with}, or package it again with Python {running}"
             )
+
+
+def _are_records(rows: Any) -> bool:
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
 
 
 def _array(rows: list[Any]) -> Any:

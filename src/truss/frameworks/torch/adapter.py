@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truss.config import Signature
 from truss.frameworks.base import OpensFiles, Saved, model_class_source
 from truss.frameworks.bytecode import by_value_metadata, by_value_note
 from truss.frameworks.contents import Contents
+from truss.frameworks.signatures import of_row_inputs
 from truss.frameworks.torch.detect import Kind, is_compiled, kind_of, unwrapped
 from truss.frameworks.torch.files import Written
 from truss.frameworks.torch.joining import note_against_joining
 from truss.frameworks.torch.opening import is_model_file, read_model
-from truss.frameworks.torch.programs import describe_program, trains, write_program
-from truss.frameworks.torch.rowwise import shapes_imported_meanwhile
+from truss.frameworks.torch.parametrized import is_parametrized
+from truss.frameworks.torch.programs import describe_program, row_inputs, takes_rows, trains, write_program
+from truss.frameworks.torch.rowwise import first_row_input, shapes_imported_meanwhile
 from truss.frameworks.torch.saving import write_module
 from truss.frameworks.torch.scripts import describe_script, write_script
 from truss.frameworks.torch.signature import describe_module, device_of
@@ -61,6 +64,7 @@ class TorchFramework:
             pickled_objects=written.references,
             pickle_files=written.pickle_files,
             batching="none" if against else "rows",
+            signature=_signature(kind, served),
             notes=tuple(_notes(model, written, against)),
         )
 
@@ -89,6 +93,14 @@ def _kind(model: Any) -> Kind:
     kind = kind_of(model)
     assert kind is not None, "packaging asks about objects that are recognised only"
     return kind
+
+
+def _signature(kind: Kind, model: Any) -> Signature:
+    """What a request's rows look like, as far as the code says it; nothing of a class of one's own."""
+    if kind == "program":
+        return of_row_inputs(row_inputs(model)) if takes_rows(model) else Signature()
+    first = first_row_input(model) if kind == "module" else None
+    return Signature() if first is None else of_row_inputs([first])
 
 
 def _model_class(kind: Kind) -> str:
@@ -135,6 +147,8 @@ def _notes(model: Any, written: Written, against_joining: str | None) -> Iterato
             "the module is served as it was before `torch.compile`; compile it again in the model class's "
             "`load` if its first answers may take the time"
         )
+    if kind_of(model) == "module" and is_parametrized(model):
+        yield "the weights that `torch.nn.utils.parametrize` computes are saved as plain ones"
     if kind_of(model) == "program" and trains(model):
         yield (
             "the program was exported in training mode, so dropout and batch statistics stay active: "

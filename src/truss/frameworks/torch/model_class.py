@@ -21,6 +21,8 @@ import torch
 class Model:
     """The module, and what happens to a request before and after it."""
 
+    inputs_by_name = True  # `inputs` may be a mapping: a list for each of the module's inputs
+
     def __init__(self, **kwargs: Any) -> None:
         self._folder = Path(kwargs["data_dir"]) / "model"
         self._metadata: dict[str, Any] = kwargs["config"]["model_metadata"]

@@ -62,7 +62,8 @@ def _saved_object(contents: Contents, trusted: bool) -> Any:
     if isinstance(found, torch.nn.Module):
         return found
     raise PackagingError(
-        f"this file of `torch.save` holds a {type(found).__name__} and no module: weights come without code",
+        f"this file of `torch.save` holds an object of type {type(found).__name__} and no module: "
+        "weights come without code",
         where=str(contents.path),
         hint="make the module, `module.load_state_dict(torch.load(path))`, and package the module",
     )

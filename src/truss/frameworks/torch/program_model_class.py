@@ -19,6 +19,8 @@ from torch.export.passes import move_to_device_pass
 class Model:
     """The program, and what happens to a request before and after it."""
 
+    inputs_by_name = True  # `inputs` may be a mapping: a list for each of the program's inputs
+
     def __init__(self, **kwargs: Any) -> None:
         self._path = Path(kwargs["data_dir"]) / "model" / "model.pt2"
         self._metadata: dict[str, Any] = kwargs["config"]["model_metadata"]

@@ -52,6 +52,13 @@ def batch_axis(program: Any) -> str | None:
     return axes.pop() if len(axes) == 1 else None
 
 
+def takes_rows(program: Any) -> bool:
+    """Whether the first axes of all inputs are of one length, so that a request's rows may be records."""
+    inputs = [value for value in _placeholder_values(program) if hasattr(value, "shape")]
+    lengths = {str(value.shape[0]) if value.shape else None for value in inputs}
+    return len(lengths) == 1 and None not in lengths
+
+
 def row_inputs(program: Any) -> list[RowInput]:
     """The inputs of a program whose rows may be tried; numbers that NumPy lacks are drawn as float32."""
     return [

@@ -72,6 +72,14 @@ def row_input(module: Any) -> RowInput | None:
     return None
 
 
+def first_row_input(module: Any) -> RowInput | None:
+    """What a row looks like to the layer that sees it first; None where that is not known of the layer.
+
+    A later layer that is known says nothing of it: what is before may have given the row another shape.
+    """
+    return row_input(next(_layers(module), None))
+
+
 def gives_a_row_for_each(module: Any) -> bool:
     """Whether a chain of known layers takes rows, and gives one for each; nothing is computed but shapes."""
     taken = row_input(module)

@@ -17,17 +17,20 @@ from truss.errors import MissingExtraError, PackagingError
 from truss.frameworks.pickles import import_cloudpickle, unpicklable_error
 from truss.frameworks.recording import recording_pickler
 from truss.frameworks.torch.files import Written
+from truss.frameworks.torch.parametrized import with_plain_weights
 
 
 def write_module(module: Any, folder: Path) -> Written:
     """Write `structure.pickle` and `model.safetensors` to `folder`.
 
     Raises:
-        PackagingError: a part of the module cannot be pickled, or its weights have no values yet.
+        PackagingError: a part of the module cannot be pickled, its weights have no values yet, or what
+            computes them cannot be taken out.
         MissingExtraError: cloudpickle or safetensors is not installed.
     """
     import_cloudpickle()
     save_file = _import_save_file()
+    module = with_plain_weights(module)
     weights = _Weights(module)
     structure = folder / "structure.pickle"
     with structure.open("wb") as file:

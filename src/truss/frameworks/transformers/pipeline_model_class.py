@@ -116,16 +116,25 @@ class Model:
         return getattr(transformers, kind).from_pretrained(self._folder, local_files_only=True, **options)
 
 
+class BadRequestError(ValueError):
+    """What is wrong with a request, which is answered with 400."""
+
+    bad_request = True
+
+
 def _image(value: Any) -> Any:
     """An image out of a file's bytes, or an array (height, width, channels) of uint8; else what was given.
 
     Paths, addresses and base64 texts are read by the pipeline itself.
     """
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return Image.open(io.BytesIO(value)).convert("RGB")
+        try:
+            return Image.open(io.BytesIO(value)).convert("RGB")
+        except UnidentifiedImageError:
+            raise BadRequestError(f"these {len(value)} bytes are not an image that can be read") from None
     return Image.fromarray(value) if isinstance(value, np.ndarray) else value
 
 

@@ -269,7 +269,8 @@ class Model:
         """The number format of the weights; `auto` is that in which they were saved."""
         name = self._settings.get("dtype", "auto")
         known = ("auto", "float32", "float16", "bfloat16")
-        check(name in known, f"model_metadata.dtype is {name!r}; it must be one of {known}")
+        if name not in known:
+            raise ValueError(f"model_metadata.dtype is {name!r}; it must be one of {known}")
         return name if name == "auto" else getattr(torch, name)
 
     def _read(self, kind: str, **options: Any) -> Any:
@@ -316,10 +317,16 @@ def joined(content: Any) -> Any:
     return content
 
 
+class BadRequestError(ValueError):
+    """What is wrong with a request, which is answered with 400."""
+
+    bad_request = True
+
+
 def check(holds: object, message: str) -> None:
-    """Raise ValueError, with what is wrong with the request or the config, unless `holds`."""
+    """Raise BadRequestError, with what is wrong with the request, unless `holds`."""
     if not holds:
-        raise ValueError(message)
+        raise BadRequestError(message)
 
 
 def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
