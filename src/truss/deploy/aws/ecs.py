@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from truss.deploy import endpoint
 from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
+from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
 from truss.deploy.sizes import MIB, Size, enough
@@ -110,6 +111,11 @@ class EcsTarget:
     def connect(self, options: EcsOptions) -> EcsPlatform:
         """The account that boto3 finds credentials for."""
         return EcsPlatform(account_of(options))
+
+    def permissions(self) -> File:
+        """A policy of IAM for whoever deploys there."""
+        giving = roles.giving("ecs-tasks.amazonaws.com", [_EXECUTION], own=True)
+        return policy((network.Network(), *_KINDS), (*giving, Right("ecs", ("ListClusters",))))
 
 
 def _on_machines(release: Release) -> tuple[Size, str]:
@@ -275,7 +281,8 @@ class EcsPlatform(repositories.KeepsImages):
 
     def deployments(self) -> Sequence[Status]:
         """Those whose cluster has our mark."""
-        arns = list(self.account.listed("ecs", "list_clusters", "clusterArns"))
+        listed = self.account.listed("ecs", "list_clusters", "clusterArns")
+        arns = [arn for arn in listed if arn.rpartition("/")[2].startswith(tasks.cluster_name(""))]
         told = (
             self.account.call("ecs", "describe_clusters", clusters=arns, include=["TAGS"])["clusters"]
             if arns

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws.permissions import MARKED, MARKING, Right
 from truss.deploy.plan import Output, Resource
 from truss.deploy.target import Found
 from truss.errors import PlanError
@@ -20,6 +21,7 @@ class Network:
     """
 
     kind = "ec2:network"
+    rights = (Right("ec2", ("DescribeSubnets",)),)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """Its network, its subnets in different zones, and the region they are in.
@@ -55,6 +57,23 @@ class SecurityGroup:
     """
 
     kind = "ec2:security-group"
+    rights = (
+        Right("ec2", ("DescribeSecurityGroups",)),
+        Right("ec2", ("CreateSecurityGroup",), ("security-group/*",), MARKING),
+        Right("ec2", ("CreateSecurityGroup",), ("vpc/*",)),
+        Right(
+            "ec2",
+            ("CreateTags",),
+            ("security-group/*",),
+            {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}},
+        ),
+        Right(
+            "ec2",
+            ("AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", "RevokeSecurityGroupIngress"),
+            ("security-group/*",),
+            MARKED,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The group of this name in its network."""
