@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from aws_calls import Watched, refused
 from aws_server import aws, free_address, reset
 
 from truss.config import parse_config
@@ -182,6 +183,8 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
 
 
 class OnAws(PlatformConformance):
+    """And nothing is called that the target's policy does not allow; see test_aws_permissions.py."""
+
     @pytest.fixture(autouse=True)
     def _address(self, server: str) -> None:
         self.url = server
@@ -189,7 +192,9 @@ class OnAws(PlatformConformance):
     @contextlib.contextmanager
     def platform(self) -> Iterator[Platform]:
         reset(self.url)
-        yield connected(self.target.name)
+        account = Watched()
+        yield type(connected(self.target.name))(account)
+        assert not refused(account.calls, json.loads(self.target.permissions().text))
 
 
 class TestEcs(OnAws):

@@ -39,7 +39,7 @@ class LoadBalancer:
                 "SetSecurityGroups",
                 "SetSubnets",
             ),
-            ("loadbalancer/app/truss-*",),
+            ("loadbalancer/app/truss-*/*",),
         ),
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-permissions.html
         Right(
@@ -136,7 +136,7 @@ class TargetGroup:
                 "ModifyTargetGroup",
                 "ModifyTargetGroupAttributes",
             ),
-            ("targetgroup/truss-*",),
+            ("targetgroup/truss-*/*",),
         ),
     )
 
@@ -206,8 +206,8 @@ class Listener:
     kind = "elbv2:listener"
     rights = (
         Right(_IN_IAM, ("DescribeListeners", "DescribeTags")),
-        Right(_IN_IAM, ("CreateListener",), ("loadbalancer/app/truss-*",)),
-        Right(_IN_IAM, ("AddTags", "DeleteListener"), ("listener/app/truss-*",)),
+        Right(_IN_IAM, ("CreateListener",), ("loadbalancer/app/truss-*/*",)),
+        Right(_IN_IAM, ("AddTags", "DeleteListener"), ("listener/app/truss-*/*/*",)),
     )
 
     def find(self, account: Account, resource: Resource) -> Found | None:

@@ -56,7 +56,7 @@ class Scaling:
         return (
             Right(_SERVICE, ("DescribeScalableTargets", "DescribeScalingPolicies")),
             Right(_SERVICE, actions, ("scalable-target/*",), only),
-            Right("cloudwatch", ("DescribeAlarms",)),
+            Right("cloudwatch", ("DescribeAlarms",), ("alarm:*",)),
             Right("cloudwatch", ("DeleteAlarms", "PutMetricAlarm"), ("alarm:TargetTracking-*",)),
             service_linked(f"{self.namespace}.application-autoscaling.amazonaws.com"),
         )

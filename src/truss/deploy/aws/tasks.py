@@ -93,11 +93,11 @@ class TaskDefinition:
     rights = (
         Right("ecs", ("DeregisterTaskDefinition", "DescribeTaskDefinition", "ListTaskDefinitions")),
         # Their names are those of deployments, without anything in front.
-        Right("ecs", ("RegisterTaskDefinition",), ("task-definition/*",), MARKING),
+        Right("ecs", ("RegisterTaskDefinition",), ("task-definition/*:*",), MARKING),
         Right(
             "ecs",
             ("TagResource",),
-            ("task-definition/*",),
+            ("task-definition/*:*",),
             {"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
         ),
     )
