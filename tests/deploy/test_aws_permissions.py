@@ -20,6 +20,7 @@ from truss.config import parse_config
 from truss.deploy import Plan, Release, apply, destroy, read_options, target_named
 from truss.deploy.aws.ecs import EcsPlatform
 from truss.deploy.aws.functions import LambdaPlatform
+from truss.deploy.aws.repositories import PUSHING
 from truss.deploy.aws.sagemaker import SageMakerPlatform
 from truss.errors import DeployError
 
@@ -38,18 +39,7 @@ THEN = {
     "lambda": {},
 }
 
-PUSHED = {
-    f"ecr:{action}": "the registry's client asks for it when it pushes"
-    for action in (
-        "BatchCheckLayerAvailability",
-        "BatchGetImage",
-        "CompleteLayerUpload",
-        "GetDownloadUrlForLayer",
-        "InitiateLayerUpload",
-        "PutImage",
-        "UploadLayerPart",
-    )
-}
+PUSHED = {f"ecr:{action}": "the registry's client asks for it when it pushes" for action in PUSHING}
 SCALED = {
     f"cloudwatch:{action}": "Application Auto Scaling asks whether whoever sets it up may do it"
     for action in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm")

@@ -22,8 +22,7 @@ _NO_POLICY = "RepositoryPolicyNotFoundException"
 _READING = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _OURS = ("repository/truss/*",)
 
-# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
-_PUSHING = (
+PUSHING = (
     "BatchCheckLayerAvailability",
     "BatchGetImage",
     "CompleteLayerUpload",
@@ -32,6 +31,10 @@ _PUSHING = (
     "PutImage",
     "UploadLayerPart",
 )
+"""What a client of the registry does, with the token that it is given.
+
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+"""
 
 READ_BY_SERVICES = Right("ecr", ("SetRepositoryPolicy",), _OURS)
 """What a target needs besides whose service takes images out of a repository by itself."""
@@ -53,7 +56,7 @@ class ImageRepository:
                 "GetRepositoryPolicy",
                 "ListTagsForResource",
                 "TagResource",
-                *_PUSHING,
+                *PUSHING,
             ),
             _OURS,
         ),
