@@ -74,8 +74,8 @@ NOT_CALLED: Mapping[str, Mapping[str, str]] = {
 TO_MACHINES = frozenset({("iam:PassedToService", "ec2.amazonaws.com")})
 ALL = frozenset({("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess")})
 
-LONGEST = 6144
-"""Of a policy that is kept by itself, white space apart.
+LONGEST = 10_240
+"""Of the policies that a role has within itself, white space apart.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
