@@ -71,7 +71,7 @@ NOT_CALLED: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-TO_MACHINES = frozenset({("iam:PassedToService", "ec2.amazonaws.com")})
+ELSEWHERE = frozenset({("iam:PassedToService", "codebuild.amazonaws.com")})
 ALL = frozenset({("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess")})
 
 LONGEST = 10_240
@@ -106,8 +106,9 @@ def others(name: str) -> None:
         boto3.client("ecs").create_cluster(clusterName="theirs")
         boto3.client("ecs").create_cluster(clusterName="not-truss-iris")
     role = {"ecs": "task", "sagemaker": "model", "lambda": "function"}[name]
+    policy = "AmazonECSTaskExecutionRolePolicy" if name == "lambda" else "AWSLambdaBasicExecutionRole"
     boto3.client("iam").attach_role_policy(
-        RoleName=f"truss-iris-{role}", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess"
+        RoleName=f"truss-iris-{role}", PolicyArn=f"arn:aws:iam::aws:policy/service-role/{policy}"
     )
     reader = {
         "Effect": "Allow",
@@ -184,7 +185,7 @@ def conditions(action: str) -> set[str]:
         ("sagemaker", Call("sagemaker:DeleteEndpoint", arn("sagemaker", "endpoint/theirs"))),
         ("lambda", Call("lambda:DeleteFunction", arn("lambda", "function:theirs"))),
         *((name, Call("ecr:DeleteRepository", arn("ecr", "repository/theirs"))) for name in TARGETS),
-        *((name, Call("iam:PassRole", arn("iam", "role/truss-iris-task"), TO_MACHINES)) for name in TARGETS),
+        *((name, Call("iam:PassRole", arn("iam", "role/truss-iris-task"), ELSEWHERE)) for name in TARGETS),
         *((name, Call("iam:AttachRolePolicy", arn("iam", "role/truss-iris-task"), ALL)) for name in TARGETS),
     ],
     ids=lambda value: value if isinstance(value, str) else value.action,
