@@ -24,6 +24,7 @@ def test_the_reference_has_its_generators():
         "reference_config",
         "reference_errors",
         "reference_frameworks",
+        "reference_permissions",
         "reference_targets",
     }
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +41,8 @@ class Cluster:
         conditions: What is said of every resource's state; None: that it is ready.
         refuses: A status that every request is answered with; 403, that every change is.
         log: The lines of every pod.
+        asked: What was changed, in order.
+        rights: What a cluster would have had to allow so far: groups, resources, and what was done to them.
     """
 
     port: int = 0
@@ -49,6 +52,7 @@ class Cluster:
     refuses: int = 0
     log: str = "2026-01-01 the server is ready\n"
     asked: list[str] = field(default_factory=list)
+    rights: set[tuple[str, str, str]] = field(default_factory=set)
 
     def kubeconfig(self, folder: Path) -> Path:
         """Write a file that points kubectl here."""
@@ -90,6 +94,12 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
+
+        def parse_request(self) -> bool:
+            parsed = super().parse_request()
+            if parsed:
+                cluster.rights.update(_rights(self.command, self.path, cluster.objects))
+            return parsed
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
@@ -176,6 +186,27 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
     return Handler
+
+
+def _rights(method: str, target: str, objects: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What a request has to be allowed.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
+    """
+    place, question = urlsplit(target).path, parse_qs(urlsplit(target).query)
+    match = re.fullmatch(
+        r"/(?:api|apis/(?P<group>[^/]+))/v\w+/namespaces/[^/]+/(?P<kind>\w+)(?P<name>/[^/]+)?(?:/(?P<part>\w+).*)?",
+        place,
+    )
+    if match is None:
+        return
+    verb = {"GET": "get" if match["name"] else "list", "POST": "create"}.get(method, method.lower())
+    if question.get("watch", ["false"]) != ["false"]:
+        verb = "watch"
+    what = "/".join(filter(None, (match["kind"], match["part"])))
+    yield match["group"] or "", what, verb
+    if method == "PATCH" and place not in objects:
+        yield match["group"] or "", what, "create"
 
 
 def _failure(code: int, message: str, reason: str = "") -> dict[str, Any]:

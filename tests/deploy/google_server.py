@@ -314,6 +314,16 @@ def _make_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     )
 
 
+@route("PATCH", r"/v1/(?P<name>projects/[^/]+/locations/[^/]+/endpoints/[^/:]+)")
+def _change_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
+    """https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/patch"""
+    endpoint, asked = apis.get(found["name"]), read(vertex.Endpoint, body)
+    for name in query["updateMask"].split(","):
+        endpoint.pop(name, None)
+        endpoint |= {name: asked[name]} if name in asked else {}
+    return endpoint
+
+
 @route("DELETE", r"/v1/(?P<place>projects/[^/]+/locations/[^/]+)/endpoints/(?P<name>[^/:]+)")
 def _remove_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     full = f"{found['place']}/endpoints/{found['name']}"

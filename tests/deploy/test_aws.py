@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 import pytest
+from aws_calls import Watched, refused
 from aws_server import aws, free_address, reset
 
 from truss.config import parse_config
@@ -185,12 +186,15 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
 
 
 @cache
-def connection(url: str, name: str) -> Platform:
+def connection(url: str, name: str) -> tuple[Platform, Watched]:
     """One for all checks of a target: AWS's clients know nothing of an account, and take a second to make."""
-    return connected(name)
+    account = Watched()
+    return type(connected(name))(account), account
 
 
 class OnAws(PlatformConformance):
+    """And nothing is called that the target's policy does not allow; see test_aws_permissions.py."""
+
     @pytest.fixture(autouse=True)
     def _address(self, server: str) -> None:
         self.url = server
@@ -198,7 +202,10 @@ class OnAws(PlatformConformance):
     @contextlib.contextmanager
     def platform(self) -> Iterator[Platform]:
         reset(self.url)
-        yield connection(self.url, self.target.name)
+        platform, account = connection(self.url, self.target.name)
+        account.calls.clear()
+        yield platform
+        assert not refused(account.calls, json.loads(self.target.permissions().text))
 
 
 class TestEcs(OnAws):

@@ -129,7 +129,7 @@ def steps(said: str, verb: str) -> set[str]:
     ("name", "operation", "code", "message", "kind", "hint"),
     [
         *((*one, "quota", "ask for a higher limit") for one in LIMITS),
-        *((*one, "platform_auth", "the guide lists the rights") for one in RIGHTS),
+        *((*one, "platform_auth", "prints the policy") for one in RIGHTS),
     ],
     ids=[f"{name}-{what.rpartition('/')[2]}-{code}" for name, what, code, _ in (*LIMITS, *RIGHTS)],
 )

@@ -168,20 +168,22 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("name", TARGETS)
 def test_from_the_first_deployment_to_the_last_trace(name, cluster, run):
     words = ("--to", name, "--yes", "--json")
+    # With all the kinds that there can be.
+    most = ("--min-replicas", 2, "--max-replicas", 5)
     cluster.answers = [1, 1, 1]
-    first = json.loads(run("deploy", *words, "--image", IMAGE).out)
+    first = json.loads(run("deploy", *words, *most, "--image", IMAGE).out)
     assert (first["state"], first["image"]) == ("healthy", IMAGE)
     kinds = {found["kind"] for found in cluster.objects.values()}
     assert "Secret" in kinds
 
     cluster.asked.clear()
-    assert json.loads(run("deploy", *words, "--image", IMAGE).out) == first
+    assert json.loads(run("deploy", *words, *most, "--image", IMAGE).out) == first
     assert cluster.asked == []
-    shown = run("deploy", "--to", name, "--image", OTHER, "--plan").out
+    shown = run("deploy", "--to", name, *most, "--image", OTHER, "--plan").out
     assert OTHER in shown
     assert cluster.asked == []
 
-    second = json.loads(run("deploy", *words, "--image", OTHER).out)
+    second = json.loads(run("deploy", *words, *most, "--image", OTHER).out)
     assert second["image"] == OTHER
     assert len(cluster.asked) == 1
     assert json.loads(run("status", "--to", name, "--json").out) == second
@@ -194,6 +196,20 @@ def test_from_the_first_deployment_to_the_last_trace(name, cluster, run):
     assert cluster.objects == {}
     assert {key.partition("/")[0] for key in removed} == kinds
     assert "nothing is deployed" in run("status", "--to", name, ok=False).err
+
+    # A cluster takes its time to remove something, and kubectl watches it: this one has nothing to watch.
+    allowed = {right for right in permitted(name) if right[2] != "watch"}
+    assert cluster.rights == allowed
+
+
+def permitted(name):
+    """What a target's Role allows."""
+    rules = yaml.safe_load(target_named(name).permissions().text)["rules"]
+    return {
+        right
+        for rule in rules
+        for right in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+    }
 
 
 @needs_kubectl

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from truss.deploy.plan import Plan, Resource
+from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.oci import Credentials
 
@@ -220,6 +220,14 @@ class Target(Protocol):
             MissingExtraError: the platform's package is not installed.
             PlatformAuthError: there are no credentials.
         """
+
+
+@runtime_checkable
+class PermittedTarget(Target, Protocol):
+    """A target that can say what its platform has to allow to whoever deploys. Not every target need."""
+
+    def permissions(self) -> File:
+        """That, as the platform's own tools take it: for all the options, and for any deployment's name."""
 
 
 @runtime_checkable

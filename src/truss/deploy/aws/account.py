@@ -200,7 +200,7 @@ def _refusal(said: Mapping[str, str], what: str) -> DeployError:
     code, message = said.get("Code", ""), said.get("Message", "")
     text = f"AWS refuses {what}: {message or code}"
     if code in _AUTH:
-        return PlatformAuthError(text, hint="the guide lists the rights that deploying needs")
+        return PlatformAuthError(text, hint="`truss targets TARGET --permissions` prints the policy it takes")
     if any(mark in code or mark in message for mark in _QUOTA):
         return QuotaError(text, hint="ask for a higher limit (Service Quotas), or remove what is not needed")
     return PlatformRefusalError(text, code=code)

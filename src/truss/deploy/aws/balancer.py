@@ -10,11 +10,13 @@ from typing import Any
 
 from truss.deploy.aws.account import Account, marked, tags
 from truss.deploy.aws.network import SecurityGroup, group_name, of_network
+from truss.deploy.aws.permissions import Right, service_linked
 from truss.deploy.plan import Output, Resource
 from truss.deploy.release import PORT, READY
 from truss.deploy.target import Found
 
 _SERVICE = "elbv2"
+_IN_IAM = "elasticloadbalancing"
 _NO_BALANCER = ("LoadBalancerNotFound", "LoadBalancerNotFoundException")
 _NO_GROUP = ("TargetGroupNotFound", "TargetGroupNotFoundException")
 
@@ -25,6 +27,34 @@ class LoadBalancer:
     """A balancer of HTTP."""
 
     kind = "elbv2:load-balancer"
+    rights = (
+        Right(_IN_IAM, ("DescribeLoadBalancerAttributes", "DescribeLoadBalancers", "DescribeTags")),
+        Right(
+            _IN_IAM,
+            (
+                "AddTags",
+                "CreateLoadBalancer",
+                "DeleteLoadBalancer",
+                "ModifyLoadBalancerAttributes",
+                "SetSecurityGroups",
+                "SetSubnets",
+            ),
+            ("loadbalancer/app/truss-*/*",),
+        ),
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-permissions.html
+        Right(
+            "ec2",
+            (
+                "DescribeAccountAttributes",
+                "DescribeAddresses",
+                "DescribeInternetGateways",
+                "DescribeSecurityGroups",
+                "DescribeSubnets",
+                "DescribeVpcs",
+            ),
+        ),
+        service_linked("elasticloadbalancing.amazonaws.com"),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -95,6 +125,20 @@ class TargetGroup:
     """The copies that get requests."""
 
     kind = "elbv2:target-group"
+    rights = (
+        Right(_IN_IAM, ("DescribeTags", "DescribeTargetGroupAttributes", "DescribeTargetGroups")),
+        Right(
+            _IN_IAM,
+            (
+                "AddTags",
+                "CreateTargetGroup",
+                "DeleteTargetGroup",
+                "ModifyTargetGroup",
+                "ModifyTargetGroupAttributes",
+            ),
+            ("targetgroup/truss-*/*",),
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -160,6 +204,11 @@ class Listener:
     """What a balancer does with requests to a port."""
 
     kind = "elbv2:listener"
+    rights = (
+        Right(_IN_IAM, ("DescribeListeners", "DescribeTags")),
+        Right(_IN_IAM, ("CreateListener",), ("loadbalancer/app/truss-*/*",)),
+        Right(_IN_IAM, ("AddTags", "DeleteListener"), ("listener/app/truss-*/*/*",)),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one at its balancer."""

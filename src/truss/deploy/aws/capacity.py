@@ -12,6 +12,7 @@ from typing import Any
 from truss.deploy.aws import network, patience, roles, tasks
 from truss.deploy.aws.account import MARK, Account, marked, tags
 from truss.deploy.aws.machines import Machines
+from truss.deploy.aws.permissions import MARKED, MARKING, Right, service_linked
 from truss.deploy.changes import restricted
 from truss.deploy.plan import Output, Resource
 from truss.deploy.target import Found
@@ -19,7 +20,7 @@ from truss.errors import DeployError
 
 _ABSENT = "NoSuchEntity"
 _ROLE = "machine"
-_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 _IMAGE = "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
@@ -41,6 +42,21 @@ _SCALING = {
 }
 
 
+_STARTED_WITH = tuple(
+    f"{one}/*"
+    for one in (
+        "image",
+        "instance",
+        "launch-template",
+        "network-interface",
+        "security-group",
+        "subnet",
+        "volume",
+    )
+)
+"""What the right to start machines is asked for; of an image of AWS's, the account is empty."""
+
+
 class InstanceProfile:
     """How a machine has its role.
 
@@ -48,6 +64,20 @@ class InstanceProfile:
     """
 
     kind = "iam:instance-profile"
+    rights = (
+        Right(
+            "iam",
+            (
+                "AddRoleToInstanceProfile",
+                "CreateInstanceProfile",
+                "DeleteInstanceProfile",
+                "GetInstanceProfile",
+                "RemoveRoleFromInstanceProfile",
+                "TagInstanceProfile",
+            ),
+            ("instance-profile/truss-*",),
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name, with its role."""
@@ -99,6 +129,17 @@ class LaunchTemplate:
     """
 
     kind = "ec2:launch-template"
+    rights = (
+        Right("ec2", ("DescribeLaunchTemplateVersions", "DescribeLaunchTemplates")),
+        Right("ec2", ("CreateLaunchTemplate",), ("launch-template/*",), MARKING),
+        Right(
+            "ec2",
+            ("CreateTags",),
+            ("launch-template/*",),
+            {"StringEquals": {"ec2:CreateAction": "CreateLaunchTemplate"}},
+        ),
+        Right("ec2", ("CreateLaunchTemplateVersion", "DeleteLaunchTemplate"), ("launch-template/*",), MARKED),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The newest version of the one of this name, in what the plan says of it."""
@@ -166,6 +207,29 @@ class Group:
     """
 
     kind = "autoscaling:group"
+    rights = (
+        Right("autoscaling", ("DescribeAutoScalingGroups", "DescribeScalingActivities")),
+        Right(
+            "autoscaling",
+            (
+                "CreateAutoScalingGroup",
+                "CreateOrUpdateTags",
+                "DeleteAutoScalingGroup",
+                "UpdateAutoScalingGroup",
+            ),
+            ("autoScalingGroup:*:autoScalingGroupName/truss-*",),
+        ),
+        # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+        Right("ec2", ("RunInstances",), _STARTED_WITH),
+        Right(
+            "ec2",
+            ("CreateTags",),
+            ("instance/*", "volume/*"),
+            {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        ),
+        Right("ssm", ("GetParameters",), ("parameter/aws/service/ecs/*",)),
+        service_linked("autoscaling.amazonaws.com"),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -240,6 +304,19 @@ class CapacityProvider:
     """
 
     kind = "ecs:capacity-provider"
+    rights = (
+        Right(
+            "ecs",
+            (
+                "CreateCapacityProvider",
+                "DeleteCapacityProvider",
+                "DescribeCapacityProviders",
+                "TagResource",
+                "UpdateCapacityProvider",
+            ),
+            ("capacity-provider/truss-*",),
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name, and whether its cluster has it."""
@@ -330,7 +407,7 @@ def capacity_name(deployment: str) -> str:
 
 def machine_role(deployment: str) -> Resource:
     """The role of a deployment's machines, with which they join its cluster and get images."""
-    return roles.role(deployment, _ROLE, "ec2.amazonaws.com", [_POLICY])
+    return roles.role(deployment, _ROLE, "ec2.amazonaws.com", [POLICY])
 
 
 def capacity(deployment: str, machines: Machines, least: int, most: int) -> Iterator[Resource]:

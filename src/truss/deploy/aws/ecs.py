@@ -20,6 +20,7 @@ from truss.deploy.aws import (
     tasks,
 )
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
+from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
 from truss.deploy.sizes import MIB, Size, enough
@@ -124,6 +125,12 @@ class EcsTarget:
     def connect(self, options: EcsOptions) -> EcsPlatform:
         """The account that boto3 finds credentials for."""
         return EcsPlatform(account_of(options))
+
+    def permissions(self) -> File:
+        """A policy of IAM for whoever deploys there."""
+        giving = roles.giving("ecs-tasks.amazonaws.com", [_EXECUTION], own=True)
+        machines = roles.giving("ec2.amazonaws.com", [capacity.POLICY])
+        return policy((network.Network(), *_KINDS), (*giving, *machines, Right("ecs", ("ListClusters",))))
 
 
 @dataclass(frozen=True)
@@ -352,7 +359,8 @@ class EcsPlatform(repositories.KeepsImages):
 
     def deployments(self) -> Sequence[Status]:
         """Those whose cluster has our mark."""
-        arns = list(self.account.listed("ecs", "list_clusters", "clusterArns"))
+        listed = self.account.listed("ecs", "list_clusters", "clusterArns")
+        arns = [arn for arn in listed if arn.rpartition("/")[2].startswith(tasks.cluster_name(""))]
         told = (
             self.account.call("ecs", "describe_clusters", clusters=arns, include=["TAGS"])["clusters"]
             if arns

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from truss.deploy.aws import logs, repositories, roles
 from truss.deploy.aws.account import MARK, Account, AwsOptions, account_of, marked
+from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
 from truss.deploy.sizes import MIB, gibibytes
@@ -19,6 +20,7 @@ from truss.errors import DeployError, PlanError
 _LOGS = "/aws/lambda/truss-"
 _EXECUTION = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 _ABSENT = "ResourceNotFoundException"
+_OURS = ("function:truss-*",)
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MOST_MEMORY = 10240
@@ -79,6 +81,11 @@ class LambdaTarget:
     def connect(self, options: LambdaOptions) -> LambdaPlatform:
         """The account that boto3 finds credentials for."""
         return LambdaPlatform(account_of(options))
+
+    def permissions(self) -> File:
+        """A policy of IAM for whoever deploys there."""
+        roles_ = roles.giving("lambda.amazonaws.com", [_EXECUTION])
+        return policy(_KINDS, (*roles_, repositories.READ_BY_SERVICES, *_READING))
 
 
 def _memory(release: Release) -> tuple[int, str]:
@@ -145,6 +152,25 @@ class Function:
     """
 
     kind = "lambda:function"
+    rights = (
+        Right(
+            "lambda",
+            (
+                "CreateFunction",
+                "DeleteFunction",
+                "DeleteFunctionConcurrency",
+                "GetFunction",
+                # Without it GetFunction answers, but as if there were no tags.
+                # https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
+                "ListTags",
+                "PutFunctionConcurrency",
+                "TagResource",
+                "UpdateFunctionCode",
+                "UpdateFunctionConfiguration",
+            ),
+            _OURS,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -224,6 +250,20 @@ class Url:
     """A function's address, and who may use it: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html."""
 
     kind = "lambda:url"
+    rights = (
+        Right(
+            "lambda",
+            (
+                "AddPermission",
+                "CreateFunctionUrlConfig",
+                "DeleteFunctionUrlConfig",
+                "GetFunctionUrlConfig",
+                "RemovePermission",
+                "UpdateFunctionUrlConfig",
+            ),
+            _OURS,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of the function."""
@@ -314,6 +354,11 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _KINDS = (repositories.ImageRepository(), logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
+
+_READING = (
+    Right("lambda", ("ListFunctions",)),
+    Right("lambda", ("InvokeFunction", "ListVersionsByFunction"), _OURS),
+)
 
 
 class LambdaPlatform(repositories.KeepsImages):

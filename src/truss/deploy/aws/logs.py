@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from truss.deploy.aws.account import MARK, Account, marked
+from truss.deploy.aws.permissions import Right
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
 
@@ -28,6 +29,22 @@ class LogGroup:
 
     def __init__(self, prefix: str = PREFIX) -> None:
         self._prefix = prefix
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """For the groups, and for reading what is in them."""
+        actions = (
+            "CreateLogGroup",
+            "DeleteLogGroup",
+            "FilterLogEvents",
+            "ListTagsLogGroup",
+            "PutRetentionPolicy",
+            "TagResource",
+        )
+        return (
+            Right("logs", ("DescribeLogGroups",)),
+            Right("logs", actions, (f"log-group:{self._prefix}*",)),
+        )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The group of exactly this name."""

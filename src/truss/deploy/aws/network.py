@@ -7,6 +7,7 @@ from typing import Any
 
 from truss.deploy.aws import patience
 from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws.permissions import MARKED, MARKING, Right
 from truss.deploy.plan import Output, Resource
 from truss.deploy.target import Found
 from truss.errors import PlanError
@@ -21,6 +22,7 @@ class Network:
     """
 
     kind = "ec2:network"
+    rights = (Right("ec2", ("DescribeSubnets",)),)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """Its network, its subnets in different zones, and the region they are in.
@@ -56,6 +58,23 @@ class SecurityGroup:
     """
 
     kind = "ec2:security-group"
+    rights = (
+        Right("ec2", ("DescribeSecurityGroups",)),
+        Right("ec2", ("CreateSecurityGroup",), ("security-group/*",), MARKING),
+        Right("ec2", ("CreateSecurityGroup",), ("vpc/*",)),
+        Right(
+            "ec2",
+            ("CreateTags",),
+            ("security-group/*",),
+            {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}},
+        ),
+        Right(
+            "ec2",
+            ("AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", "RevokeSecurityGroupIngress"),
+            ("security-group/*",),
+            MARKED,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The group of this name in its network."""

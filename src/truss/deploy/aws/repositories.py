@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws.permissions import Right
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found, Storage
@@ -19,12 +20,47 @@ from truss.oci import Credentials
 _ABSENT = "RepositoryNotFoundException"
 _NO_POLICY = "RepositoryPolicyNotFoundException"
 _READING = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+_OURS = ("repository/truss/*",)
+
+PUSHING = (
+    "BatchCheckLayerAvailability",
+    "BatchGetImage",
+    "CompleteLayerUpload",
+    "GetDownloadUrlForLayer",
+    "InitiateLayerUpload",
+    "PutImage",
+    "UploadLayerPart",
+)
+"""What a client of the registry does, with the token that it is given.
+
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+"""
+
+READ_BY_SERVICES = Right("ecr", ("SetRepositoryPolicy",), _OURS)
+"""What a target needs besides whose service takes images out of a repository by itself."""
 
 
 class ImageRepository:
     """A repository of a deployment's own; it goes with the deployment, and all images in it do."""
 
     kind = "ecr:repository"
+    rights = (
+        Right("ecr", ("GetAuthorizationToken",)),
+        Right(
+            "ecr",
+            (
+                "CreateRepository",
+                "DeleteRepository",
+                "DeleteRepositoryPolicy",
+                "DescribeRepositories",
+                "GetRepositoryPolicy",
+                "ListTagsForResource",
+                "TagResource",
+                *PUSHING,
+            ),
+            _OURS,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from truss.deploy.aws.account import Account
+from truss.deploy.aws.permissions import Right
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
 
@@ -17,6 +18,10 @@ class Unchangeable(Protocol):
     @property
     def kind(self) -> str:
         """As of a `Resource`."""
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """What its calls need."""
 
     def names(self, account: Account, deployment: str) -> Sequence[str]:
         """The names of those that are there, at least of the deployment's."""
@@ -47,6 +52,11 @@ class Revisions:
     def kind(self) -> str:
         """As of a `Resource`."""
         return self._calls.kind
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """What the calls need."""
+        return self._calls.rights
 
     def names(self, account: Account, deployment: str) -> list[str]:
         """Those of a deployment, the oldest first."""

@@ -8,11 +8,13 @@ from typing import Any
 
 from truss.deploy.aws import patience
 from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws.permissions import Right
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
 
 _ABSENT = "NoSuchEntity"
 _INLINE = "truss"
+_OURS = ("role/truss-*",)
 
 
 class Role:
@@ -22,6 +24,23 @@ class Role:
     """
 
     kind = "iam:role"
+    rights = (
+        Right(
+            "iam",
+            (
+                "CreateRole",
+                "DeleteRole",
+                "DeleteRolePolicy",
+                "DetachRolePolicy",
+                "GetRole",
+                "GetRolePolicy",
+                "ListAttachedRolePolicies",
+                "ListRoleTags",
+                "TagRole",
+            ),
+            _OURS,
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The role, with who may take it on and what it may do."""
@@ -80,6 +99,25 @@ class Role:
             "statements": _statements(account, name),
         }
         return Found(self.kind, name, body, deployment, {"arn": role["Arn"]})
+
+
+def giving(service: str, policies: Sequence[str] = (), *, own: bool = False) -> tuple[Right, ...]:
+    """What a target needs to let a service take on its roles, and to give these their rights.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+
+    Args:
+        service: The service, as `ecs-tasks.amazonaws.com`.
+        policies: The policies of AWS that the roles have.
+        own: Whether they have rights of their own as well.
+    """
+    to = {"StringEquals": {"iam:PassedToService": service}}
+    only = {"ArnEquals": {"iam:PolicyARN": list(policies)}}
+    return (
+        Right("iam", ("PassRole",), _OURS, to),
+        *((Right("iam", ("AttachRolePolicy",), _OURS, only),) if policies else ()),
+        *((Right("iam", ("PutRolePolicy",), _OURS),) if own else ()),
+    )
 
 
 def once_known(account: Account, service: str, operation: str, /, **arguments: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from truss.deploy.aws import logs, repositories, revisions, roles, scaling
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked, tags
+from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.changes import restricted
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
@@ -45,6 +46,7 @@ SERVERLESS = tuple(Size(f"serverless with {gib} GB", 6, gib * GIB) for gib in ra
 
 _VARIANT = "all"
 _PREFIX = "truss-"
+_ENDPOINTS, _CONFIGS, _MODELS = (f"{one}/{_PREFIX}*" for one in ("endpoint", "endpoint-config", "model"))
 _LOGS = f"/aws/sagemaker/Endpoints/{_PREFIX}"
 """Where SageMaker writes, whatever it is told."""
 
@@ -103,6 +105,10 @@ class SageMakerTarget:
     def connect(self, options: SageMakerOptions) -> SageMakerPlatform:
         """The account that boto3 finds credentials for."""
         return SageMakerPlatform(account_of(options))
+
+    def permissions(self) -> File:
+        """A policy of IAM for whoever deploys there."""
+        return policy(_KINDS, (*roles.giving("sagemaker.amazonaws.com", own=True), _ASKING, _SCALING))
 
 
 def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
@@ -211,6 +217,11 @@ class Endpoint:
     """What is asked for predictions."""
 
     kind = "sagemaker:endpoint"
+    rights = (
+        Right("sagemaker", ("ListEndpoints",)),
+        Right("sagemaker", ("AddTags", "DeleteEndpoint", "DescribeEndpoint", "ListTags"), (_ENDPOINTS,)),
+        Right("sagemaker", ("CreateEndpoint", "UpdateEndpoint"), (_ENDPOINTS, _CONFIGS)),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -273,6 +284,12 @@ class _Model:
     """See `Revisions`: models cannot be changed."""
 
     kind = "sagemaker:model"
+    rights = (
+        Right("sagemaker", ("ListModels",)),
+        Right(
+            "sagemaker", ("AddTags", "CreateModel", "DeleteModel", "DescribeModel", "ListTags"), (_MODELS,)
+        ),
+    )
 
     def names(self, account: Account, deployment: str) -> list[str]:
         found = account.listed("sagemaker", "list_models", "Models", NameContains=f"{_PREFIX}{deployment}-")
@@ -300,6 +317,14 @@ class _Config:
     """See `Revisions`: configs of endpoints cannot be changed."""
 
     kind = "sagemaker:endpoint-config"
+    rights = (
+        Right("sagemaker", ("ListEndpointConfigs",)),
+        Right(
+            "sagemaker",
+            ("AddTags", "CreateEndpointConfig", "DeleteEndpointConfig", "DescribeEndpointConfig", "ListTags"),
+            (_CONFIGS,),
+        ),
+    )
 
     def names(self, account: Account, deployment: str) -> list[str]:
         arguments = {"NameContains": f"{_PREFIX}{deployment}-"}
@@ -338,6 +363,10 @@ _KINDS = (
     ),
 )
 
+_ASKING = Right("sagemaker", ("InvokeEndpoint",), (_ENDPOINTS,))
+_SCALING = Right("sagemaker", ("UpdateEndpointWeightsAndCapacities",), (_ENDPOINTS,))
+"""What autoscaling does to an endpoint: whoever sets that up needs the right to it; see `scaling`."""
+
 _STATES: Mapping[str, State] = {
     "InService": "healthy",
     "Failed": "failed",
@@ -359,7 +388,8 @@ class SageMakerPlatform(repositories.KeepsImages):
     def deployments(self) -> Sequence[Status]:
         """Those whose endpoint has our mark."""
         found = self.account.listed("sagemaker", "list_endpoints", "Endpoints", NameContains=_PREFIX)
-        names = sorted(_mark(self.account, one["EndpointArn"]) for one in found)
+        ours = (one for one in found if one["EndpointName"].startswith(_PREFIX))
+        names = sorted(_mark(self.account, one["EndpointArn"]) for one in ours)
         return [status for status in map(self.status, filter(None, names)) if status is not None]
 
     def status(self, deployment: str) -> Status | None:

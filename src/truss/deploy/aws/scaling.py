@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from truss.deploy.aws.account import Account
+from truss.deploy.aws.permissions import Right, service_linked
 from truss.deploy.plan import Output, Resource
 from truss.deploy.target import Found
 
@@ -38,6 +39,27 @@ class Scaling:
     resource_id: Callable[[str], str]
     is_ours: Callable[[Account, str], bool]
     kind: str = KIND
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """For the copies' number, and for the alarms by which the service changes it.
+
+        https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+        """
+        actions = (
+            "DeleteScalingPolicy",
+            "DeregisterScalableTarget",
+            "PutScalingPolicy",
+            "RegisterScalableTarget",
+        )
+        only = {"StringEquals": {f"{_SERVICE}:service-namespace": self.namespace}}
+        return (
+            Right(_SERVICE, ("DescribeScalableTargets", "DescribeScalingPolicies")),
+            Right(_SERVICE, actions, ("scalable-target/*",), only),
+            Right("cloudwatch", ("DescribeAlarms",), ("alarm:*",)),
+            Right("cloudwatch", ("DeleteAlarms", "PutMetricAlarm"), ("alarm:TargetTracking-*",)),
+            service_linked(f"{self.namespace}.application-autoscaling.amazonaws.com"),
+        )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """What is registered for the deployment."""

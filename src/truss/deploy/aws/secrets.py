@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from truss.deploy.aws.account import Account, marked, tags
+from truss.deploy.aws.permissions import Right
 from truss.deploy.plan import Resource, SecretValue
 from truss.deploy.target import Found
 
@@ -17,6 +18,14 @@ class Secret:
     """
 
     kind = "secretsmanager:secret"
+    rights = (
+        Right("secretsmanager", ("ListSecrets",)),
+        Right(
+            "secretsmanager",
+            ("CreateSecret", "DeleteSecret", "GetSecretValue", "PutSecretValue", "TagResource"),
+            ("secret:truss/*",),
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The secret and its value."""

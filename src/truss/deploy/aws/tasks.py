@@ -11,6 +11,7 @@ from typing import Any
 
 from truss.deploy.aws import patience, roles
 from truss.deploy.aws.account import MARK, Account, marked
+from truss.deploy.aws.permissions import MARKING, Right, service_linked
 from truss.deploy.changes import restricted
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
@@ -32,6 +33,21 @@ class Cluster:
     """Where services run."""
 
     kind = "ecs:cluster"
+    rights = (
+        Right(
+            "ecs",
+            (
+                "CreateCluster",
+                "DeleteCluster",
+                "DescribeClusters",
+                "PutClusterCapacityProviders",
+                "TagResource",
+            ),
+            ("cluster/truss-*",),
+        ),
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using-service-linked-roles.html
+        service_linked("ecs.amazonaws.com"),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name; of its capacity what the plan wants, for it may have more."""
@@ -80,6 +96,17 @@ class TaskDefinition:
     """What a copy consists of; each change makes a revision, and those before it stay to go back to."""
 
     kind = "ecs:task-definition"
+    rights = (
+        Right("ecs", ("DeregisterTaskDefinition", "DescribeTaskDefinition", "ListTaskDefinitions")),
+        # Their names are those of deployments, without anything in front.
+        Right("ecs", ("RegisterTaskDefinition",), ("task-definition/*:*",), MARKING),
+        Right(
+            "ecs",
+            ("TagResource",),
+            ("task-definition/*:*",),
+            {"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The newest revision, in what the plan says of it."""
@@ -137,6 +164,13 @@ class Service:
     """Copies that are kept running behind a balancer."""
 
     kind = "ecs:service"
+    rights = (
+        Right(
+            "ecs",
+            ("CreateService", "DeleteService", "DescribeServices", "TagResource", "UpdateService"),
+            ("service/truss-*/*",),
+        ),
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name in the deployment's cluster."""

@@ -248,7 +248,8 @@ def _refusal(error: Mapping[str, Any], what: str) -> DeployError:
     text = f"Google Cloud refuses {what}: {error.get('message') or code}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403"):
         return PlatformAuthError(
-            text, hint="the guide lists the roles that deploying needs, and the APIs to enable"
+            text,
+            hint="`truss targets TARGET --permissions` prints the role it takes; the guide lists the APIs",
         )
     if code in ("RESOURCE_EXHAUSTED", "429"):
         return QuotaError(

@@ -12,6 +12,7 @@ from truss.deploy import endpoint
 from truss.deploy.changes import restricted
 from truss.deploy.google import identity, log_lines, secrets
 from truss.deploy.google.account import Account, last, marked, marks
+from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
@@ -126,6 +127,10 @@ class CloudRunTarget:
         """The project of the credentials that Google's client finds."""
         return CloudRunPlatform(Account(options.project, options.region))
 
+    def permissions(self) -> File:
+        """A role for whoever deploys there."""
+        return role("Cloud Run", _KINDS, (*_READING, *log_lines.RIGHTS, *PUSHING))
+
 
 def _price(options: CloudRunOptions, size: Size, memory: int) -> Price | None:
     copies = options.min_copies
@@ -204,6 +209,13 @@ class Service:
     """A service, which has an address and revisions."""
 
     kind = "run:service"
+    rights = (
+        "run.operations.get",
+        "run.services.create",
+        "run.services.delete",
+        "run.services.get",
+        "run.services.update",
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -259,6 +271,7 @@ class Invokers:
     """Who may ask a service: https://cloud.google.com/run/docs/authenticating/public."""
 
     kind = "run:invokers"
+    rights = ("run.services.get", "run.services.getIamPolicy", "run.services.setIamPolicy")
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """Whether everybody may; nothing before the service is there."""
@@ -329,6 +342,7 @@ def _api_body(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _KINDS = (identity.ServiceAccount(), secrets.Secret(), Service(), Invokers())
+_READING = ("run.revisions.get", "run.revisions.list", "run.routes.invoke", "run.services.list")
 
 
 class CloudRunPlatform(Kinds[Account]):

@@ -22,6 +22,12 @@ class ServiceAccount:
     """A service account; it can carry no labels, so its description names the deployment."""
 
     kind = "iam:service-account"
+    rights = (
+        "iam.serviceAccounts.actAs",  # to have copies act as it
+        "iam.serviceAccounts.create",
+        "iam.serviceAccounts.delete",
+        "iam.serviceAccounts.get",
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""

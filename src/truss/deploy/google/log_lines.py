@@ -12,6 +12,9 @@ from typing import Any
 
 from truss.deploy.google.account import Account
 
+RIGHTS = ("logging.logEntries.list",)
+"""The permissions that reading takes."""
+
 _PAUSE = 2.0
 
 

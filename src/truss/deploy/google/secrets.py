@@ -21,6 +21,17 @@ class Secret:
     """One secret, `truss-DEPLOYMENT-NAME`, that the deployment's own account may read."""
 
     kind = "secretmanager:secret"
+    rights = (
+        "secretmanager.secrets.create",
+        "secretmanager.secrets.delete",
+        "secretmanager.secrets.get",
+        "secretmanager.secrets.getIamPolicy",
+        "secretmanager.secrets.list",
+        "secretmanager.secrets.setIamPolicy",
+        "secretmanager.versions.access",
+        "secretmanager.versions.add",
+        "secretmanager.versions.list",
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The secret, its value, and who reads it."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from truss.deploy.changes import restricted
 from truss.deploy.google import identity, log_lines
 from truss.deploy.google.account import Account, marked, marks
+from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import PORT, Release
@@ -105,6 +106,10 @@ class VertexTarget:
         """The project of the credentials that Google's client finds."""
         return VertexPlatform(Account(options.project, options.region))
 
+    def permissions(self) -> File:
+        """A role for whoever deploys there."""
+        return role("Vertex AI", _KINDS, (*_READING, *log_lines.RIGHTS, *PUSHING))
+
 
 def _resources(release: Release, options: VertexOptions, size: Size) -> Iterator[Resource]:
     name = release.name
@@ -168,6 +173,7 @@ class Model:
     """A model of the registry; each change makes a version, and those before it stay to go back to."""
 
     kind = "aiplatform:model"
+    rights = ("aiplatform.models.delete", "aiplatform.models.get", "aiplatform.models.upload")
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The newest version."""
@@ -216,6 +222,14 @@ class Endpoint:
     """What is asked for predictions."""
 
     kind = "aiplatform:endpoint"
+    # What goes on for long is looked at by the right to look at what it is about.
+    # https://cloud.google.com/vertex-ai/docs/general/iam-permissions
+    rights = (
+        "aiplatform.endpoints.create",
+        "aiplatform.endpoints.delete",
+        "aiplatform.endpoints.get",
+        "aiplatform.endpoints.update",
+    )
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -265,6 +279,7 @@ class Deployed:
     """A version of the model on machines behind the endpoint; what was there before goes when it is ready."""
 
     kind = "aiplatform:deployed-model"
+    rights = ("aiplatform.endpoints.deploy", "aiplatform.endpoints.get", "aiplatform.endpoints.undeploy")
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """What gets the endpoint's requests."""
@@ -359,6 +374,7 @@ def endpoint_name(account: Account, name: str) -> str:
 
 
 _KINDS = (identity.ServiceAccount(), Model(), Endpoint(), Deployed())
+_READING = ("aiplatform.endpoints.list", "aiplatform.endpoints.predict", "aiplatform.models.list")
 
 
 class VertexPlatform(Kinds[Account]):

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
-from truss.deploy.plan import Plan, Resource
+from truss.deploy.kubernetes.permissions import role
+from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.deploy.target import Feature, Status, option
 
@@ -59,7 +60,11 @@ class KnativeTarget:
 
     def connect(self, options: KnativeOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
-        return cluster.connect(options, WORKLOAD, ("Secret",))
+        return cluster.connect(options, WORKLOAD, _OTHERS)
+
+    def permissions(self) -> File:
+        """A Role for whoever deploys there."""
+        return role(WORKLOAD, _OTHERS)
 
 
 def _resources(release: Release, options: KnativeOptions) -> Iterator[Resource]:
@@ -136,4 +141,5 @@ def _proxy(got: Mapping[str, Any]) -> str:
     return f"/api/v1/namespaces/{head['namespace']}/services/{revision}-private:80/proxy"
 
 
+_OTHERS = ("Secret",)
 WORKLOAD = cluster.Workload("services.serving.knative.dev", "Service", _image, _status, _proxy)

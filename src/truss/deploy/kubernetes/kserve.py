@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
-from truss.deploy.plan import Plan, Resource
+from truss.deploy.kubernetes.permissions import role
+from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.deploy.target import Feature, Status, option
 
@@ -60,7 +61,11 @@ class KServeTarget:
 
     def connect(self, options: KServeOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
-        return cluster.connect(options, WORKLOAD, ("Secret",))
+        return cluster.connect(options, WORKLOAD, _OTHERS)
+
+    def permissions(self) -> File:
+        """A Role for whoever deploys there."""
+        return role(WORKLOAD, _OTHERS)
 
 
 def _resources(release: Release, options: KServeOptions) -> Iterator[Resource]:
@@ -131,6 +136,7 @@ def _proxy(got: Mapping[str, Any]) -> str:
     return f"/api/v1/namespaces/{head['namespace']}/services/{head['name']}-predictor:80/proxy"
 
 
+_OTHERS = ("Secret",)
 WORKLOAD = cluster.Workload(
     "inferenceservices.serving.kserve.io", "InferenceService", _image, _status, _proxy
 )

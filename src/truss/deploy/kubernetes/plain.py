@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.files import manifest_files
-from truss.deploy.plan import Plan, Resource
+from truss.deploy.kubernetes.permissions import role
+from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import PORT, Release
 from truss.deploy.target import Feature, State, Status, option
 
@@ -61,8 +62,11 @@ class KubernetesTarget:
 
     def connect(self, options: KubernetesOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
-        others = ("Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Secret")
-        return cluster.connect(options, WORKLOAD, others)
+        return cluster.connect(options, WORKLOAD, _OTHERS)
+
+    def permissions(self) -> File:
+        """A Role for whoever deploys there."""
+        return role(WORKLOAD, _OTHERS)
 
 
 def _resources(release: Release, options: KubernetesOptions) -> Iterator[Resource]:
@@ -185,4 +189,5 @@ def _proxy(got: Mapping[str, Any]) -> str:
     return f"/api/v1/namespaces/{head['namespace']}/services/{head['name']}:{SERVICE_PORT}/proxy"
 
 
+_OTHERS = ("Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Secret")
 WORKLOAD = cluster.Workload("Deployment", "Deployment", _image, _status, _proxy)
