@@ -61,7 +61,7 @@ BALANCED = {
 }
 STARTED = dict.fromkeys(
     ("ec2:RunInstances", "ssm:GetParameters"),
-    "AWS asks whether whoever makes the machines' group may start what its template says",
+    "AWS asks whether whoever makes the group of machines may start what its template says",
 )
 NOT_CALLED: Mapping[str, Mapping[str, str]] = {
     "ecs": {**PUSHED, **SCALED, **SERVICE_LINKED, **BALANCED, **STARTED},
