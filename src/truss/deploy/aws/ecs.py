@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from truss.deploy import endpoint
-from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks
+from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks, terraform
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
@@ -97,7 +97,7 @@ class EcsTarget:
             hourly = options.min_copies * size.hourly + _BALANCER_HOUR
             what = f"{options.min_copies} x {size.name} and a load balancer in us-east-1"
             price = Price(hourly * 730, what, _AS_OF)
-        return Plan(
+        plan = Plan(
             self.name,
             release.name,
             resources,
@@ -106,6 +106,7 @@ class EcsTarget:
             price,
             (network.network(options.subnets),),
         )
+        return terraform.written(plan, release.image, options.region, _SCALED)
 
     def connect(self, options: EcsOptions) -> EcsPlatform:
         """The account that boto3 finds credentials for."""
@@ -241,6 +242,14 @@ def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
         yield f"a copy that stops has {_LONGEST_STOP} s, not {release.grace:g} s"
 
 
+_SCALED = scaling.Scaling(
+    "ecs",
+    "ecs:service:DesiredCount",
+    "ALBRequestCountPerTarget",
+    lambda name: f"service/{tasks.cluster_name(name)}/{name}",
+    lambda account, name: bool(tasks.Service().owned(account, name)),
+)
+
 _KINDS = (
     repositories.ImageRepository(),
     secrets.Secret(),
@@ -253,13 +262,7 @@ _KINDS = (
     tasks.Cluster(),
     tasks.TaskDefinition(),
     tasks.Service(),
-    scaling.Scaling(
-        "ecs",
-        "ecs:service:DesiredCount",
-        "ALBRequestCountPerTarget",
-        lambda name: f"service/{tasks.cluster_name(name)}/{name}",
-        lambda account, name: bool(tasks.Service().owned(account, name)),
-    ),
+    _SCALED,
 )
 
 

@@ -148,26 +148,20 @@ class Service:
             serviceName=resource.name,
             cluster=cluster_name(resource.name),
             desiredCount=1 if body["copies"] is None else body["copies"],
-            loadBalancers=[
-                {
-                    "targetGroupArn": body["targets"],
-                    "containerName": body["container"],
-                    "containerPort": body["port"],
-                }
-            ],
+            loadBalancers=[behind(body)],
             # A copy that comes up is let alone until it has had time to load its model.
-            healthCheckGracePeriodSeconds=1800,
-            deploymentConfiguration=_ROLLING,
+            healthCheckGracePeriodSeconds=LOADING_SECONDS,
+            deploymentConfiguration=ROLLING,
             propagateTags="SERVICE",
             tags=_tags(body["deployment"]),
-            **_launch(body),
+            **launch(body),
         )["service"]
         return {"arn": made["serviceArn"]}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Have it run another revision; copies are replaced one after the other."""
         body = resource.body
-        launched = {key: value for key, value in _launch(body).items() if key != "launchType"}
+        launched = {key: value for key, value in launch(body).items() if key != "launchType"}
         copies = {} if body["copies"] is None else {"desiredCount": body["copies"]}
         account.call(
             "ecs",
@@ -217,11 +211,12 @@ class Service:
         return Found(self.kind, name, body, deployment, {"arn": told["serviceArn"]})
 
 
-_ROLLING = {
+ROLLING = {
     "maximumPercent": 200,
     "minimumHealthyPercent": 100,
     "deploymentCircuitBreaker": {"enable": True, "rollback": False},
 }
+LOADING_SECONDS = 1800
 
 
 def cluster_name(deployment: str) -> str:
@@ -252,7 +247,17 @@ def described(account: Account, name: str) -> Any | None:
     return None if told is None or told["status"] in _GONE else told
 
 
-def _launch(body: Mapping[str, Any]) -> dict[str, Any]:
+def behind(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Where copies of a service get requests from."""
+    return {
+        "targetGroupArn": body["targets"],
+        "containerName": body["container"],
+        "containerPort": body["port"],
+    }
+
+
+def launch(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What copies of a service run, where, and in which network."""
     net = {
         "subnets": body["subnets"],
         "securityGroups": body["security_groups"],
