@@ -20,11 +20,13 @@ class Refusal:
         operation: As AWS names it, `CreateService`; of Lambda, which has paths, `POST /2015-03-31/functions`.
         code: AWS's name for the reason.
         message: Its words.
+        once: Whether it is done when it is asked for again.
     """
 
     operation: str
     code: str
     message: str
+    once: bool = False
 
 
 class _Server(ThreadingHTTPServer):
@@ -47,7 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
         target = self.headers.get("X-Amz-Target", "")
         path = f"{self.command} {urlsplit(self.path).path.rstrip('/')}"
         operations = {target.rpartition(".")[2], form.get("Action", [""])[0], path}
-        if self.server.refusal.operation not in operations:
+        passes = self.server.refusal.once and self.server.refused
+        if passes or self.server.refusal.operation not in operations:
             self._pass_on(body)
         else:
             self.server.refused += 1

@@ -11,14 +11,17 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
 from aws_server import aws, free_address, reset
 
 from truss.config import parse_config
-from truss.deploy import Plan, Platform, Release, read_options, target_named
-from truss.errors import PlanError, PlatformAuthError, PlatformUnreachableError
+from truss.deploy import Plan, Platform, Release, apply, destroy, read_options, target_named
+from truss.deploy.aws.machines import MACHINES
+from truss.deploy.changes import Action
+from truss.errors import DeployError, NameTakenError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.oci import Credentials, Registry
 from truss.oci.credentials import Found
 from truss.testing.registry import running_registry
@@ -181,6 +184,12 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
     assert left() == ["truss/steps"]
 
 
+@cache
+def connection(url: str, name: str) -> Platform:
+    """One for all checks of a target: AWS's clients know nothing of an account, and take a second to make."""
+    return connected(name)
+
+
 class OnAws(PlatformConformance):
     @pytest.fixture(autouse=True)
     def _address(self, server: str) -> None:
@@ -189,12 +198,29 @@ class OnAws(PlatformConformance):
     @contextlib.contextmanager
     def platform(self) -> Iterator[Platform]:
         reset(self.url)
-        yield connected(self.target.name)
+        yield connection(self.url, self.target.name)
 
 
 class TestEcs(OnAws):
     target = target_named("ecs")
     options: ClassVar = {"max_copies": 3}
+
+
+class TestEcsWithGpus(OnAws):
+    """With machines of EC2, of which moto starts none that joins a cluster, so that no copy waits for one.
+
+    Nor has it what takes AWS a while, and what AWS refuses meanwhile: a profile that is not known yet, a
+    cluster whose capacity is being changed, a capacity provider that copies still run on.
+    """
+
+    target = target_named("ecs")
+    options: ClassVar = {"max_copies": 3}
+    config = """
+model_name: flowers
+resources: {accelerator: T4}
+environment_variables: {LEVEL: high}
+secrets: {api-key: null}
+"""
 
 
 class TestSageMaker(OnAws):
@@ -224,12 +250,172 @@ def test_sizes_are_those_of_fargate():
     assert "the largest has 16 CPU and 120 GiB" in str(caught.value.hint)
 
 
-def test_gpus_are_asked_of_machines():
-    plan = planned("ecs", "resources: {accelerator: 'A10G:2'}")
+def test_gpus_are_of_machines_that_are_made():
+    plan = planned("ecs", "resources: {accelerator: 'A10G:2', cpu: 2}", min_copies=3, disk=200)
     definition = body(plan, "ecs:task-definition")["definition"]
     assert definition["requiresCompatibilities"] == ["EC2"]
     assert definition["containerDefinitions"][0]["resourceRequirements"] == [{"type": "GPU", "value": "2"}]
-    assert "Fargate has no GPUs" in plan.notes[0]
+    assert (definition["cpu"], definition["memory"]) == (f"{24 * 1024}", f"{90 * 1024}")
+    assert body(plan, "ecs:service")["capacity_provider"] == "truss-iris"
+    template = body(plan, "ec2:launch-template")["definition"]
+    assert template["InstanceType"] == "g5.12xlarge"
+    assert template["MetadataOptions"]["HttpTokens"] == "required"
+    assert (
+        template["BlockDeviceMappings"][0]["Ebs"] | {"Encrypted": True, "VolumeSize": 200}
+        == (template["BlockDeviceMappings"][0]["Ebs"])
+    )
+    assert "ECS_CLUSTER=truss-iris\n" in template["UserData"]
+    group = body(plan, "autoscaling:group")
+    assert (group["least"], group["most"]) == (2, 4), "two copies to a machine, and as many again to change"
+    assert plan.notes[0] == (
+        "Fargate has no GPUs: a copy has a machine g5.12xlarge of EC2 with up to 1 more, 24 CPU, 90 GiB and "
+        "2 A10G, at $5.672 an hour (list price of 2025-11 in us-east-1)"
+    )
+    assert plan.price is not None
+    assert plan.price.monthly == pytest.approx(2 * (5.672 * 730 + 200 * 0.08) + 0.0225 * 730)
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "problem", "hint"),
+    [
+        ("{accelerator: V100}", {}, "EC2 has nothing with", "--capacity-provider"),
+        ("{accelerator: T4}", {"disk": 20}, "no more than its own system", "30 GB"),
+        ("{accelerator: 'T4:17'}", {"capacity_provider": "ours"}, "so many GPUs", "up to 16"),
+        ("{accelerator: T4}", {"capacity_provider": "truss-iris"}, "that Truss makes", "leave"),
+        ("{cpu: 1}", {"capacity_provider": "ours"}, "runs on Fargate", "accelerator"),
+    ],
+)
+def test_machines_that_there_cannot_be_are_refused(config, options, problem, hint):
+    with pytest.raises(PlanError, match=problem) as caught:
+        planned("ecs", f"resources: {config}", **options)
+    assert hint in str(caught.value.hint)
+
+
+def test_a_cheaper_machine_is_taken_before_a_dearer_one():
+    prices = [one.hourly or float("inf") for one in MACHINES]
+    assert prices == sorted(prices)
+    assert len({one.name for one in MACHINES}) == len(MACHINES)
+    any_kind = planned("ecs", "resources: {use_gpu: true}")
+    assert body(any_kind, "ec2:launch-template")["definition"]["InstanceType"] == "g4dn.xlarge"
+    # A machine of 16 GiB has not all of it for its copies.
+    large = planned("ecs", "resources: {accelerator: T4, memory: 16Gi}")
+    assert body(large, "ec2:launch-template")["definition"]["InstanceType"] == "g4dn.2xlarge"
+
+
+def machines() -> list[str]:
+    """What of machines there is in the account, running ones by their number."""
+    import boto3
+
+    ec2, ecs = boto3.client("ec2"), boto3.client("ecs")
+    names = [one["LaunchTemplateName"] for one in ec2.describe_launch_templates()["LaunchTemplates"]]
+    groups = boto3.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    profiles = boto3.client("iam").list_instance_profiles()["InstanceProfiles"]
+    told = ecs.describe_capacity_providers(capacityProviders=["truss-iris", "ours"])["capacityProviders"]
+    running = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])
+    return [
+        *names,
+        *(one["AutoScalingGroupName"] for one in groups),
+        *(one["InstanceProfileName"] for one in profiles),
+        *(one["name"] for one in told),
+        *(one["InstanceType"] for some in running["Reservations"] for one in some["Instances"]),
+    ]
+
+
+def strategy() -> Any:
+    """What ECS says of where the service's copies run."""
+    import boto3
+
+    told = boto3.client("ecs").describe_services(cluster="truss-iris", services=["iris"])
+    return told["services"][0]["capacityProviderStrategy"]
+
+
+GPU = "resources: {accelerator: H100}"
+ALL = ["truss-iris", "truss-iris", "truss-iris-machine", "truss-iris", "p5.48xlarge"]
+
+
+def test_a_deployment_gets_machines_and_gives_them_back(server):
+    """With the model it wants, without destroying it; what AWS says of machines that do not start is told."""
+    reset(server)
+    platform = connected("ecs")
+    apply(planned("ecs", GPU), platform, {})
+    assert strategy() == [{"capacityProvider": "truss-iris", "weight": 1}]
+    assert machines() == ALL
+    status = platform.status("iris")
+    assert status is not None
+    assert "your current vCPU limit of 0" in status.detail[-1]
+
+    # Another machine is another version of what they start as; those before it stay in place.
+    changed = apply(planned("ecs", GPU.replace("H100", "T4")), platform, {})
+    assert {one.key for one in changed if one.action is not Action.KEEP} == {
+        "ec2:launch-template/truss-iris",
+        "ecs:task-definition/iris",
+        "ecs:service/iris",
+    }
+    assert {one.action for one in apply(planned("ecs", GPU.replace("H100", "T4")), platform, {})} == {
+        Action.KEEP
+    }
+
+    removed = [one.key for one in apply(planned("ecs", ""), platform, {}) if one.action is Action.DELETE]
+    assert removed == [
+        "ecs:capacity-provider/truss-iris",
+        "autoscaling:group/truss-iris",
+        "ec2:launch-template/truss-iris",
+        "iam:instance-profile/truss-iris-machine",
+        "iam:role/truss-iris-machine",
+    ]
+    assert strategy() == [{"capacityProvider": "FARGATE", "weight": 1}]
+    assert machines() == []
+    assert {one.action for one in apply(planned("ecs", ""), platform, {})} == {Action.KEEP}
+
+    apply(planned("ecs", GPU), platform, {})
+    assert strategy() == [{"capacityProvider": "truss-iris", "weight": 1}]
+    assert machines() == ALL
+
+
+def test_machines_of_the_user_are_used_and_left(server):
+    import boto3
+
+    reset(server)
+    ecs, platform = boto3.client("ecs"), connected("ecs")
+    plan = planned("ecs", GPU, capacity_provider="ours")
+    with pytest.raises(DeployError, match="ecs:capacity-provider/ours is not there"):
+        apply(plan, platform, {})
+    group = {"autoScalingGroupArn": "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1:ours"}
+    ecs.create_capacity_provider(name="ours", autoScalingGroupProvider=group)
+    apply(plan, platform, {})
+    assert {one.action for one in apply(plan, platform, {})} == {Action.KEEP}
+    assert strategy() == [{"capacityProvider": "ours", "weight": 1}]
+    assert machines() == ["ours"]
+    destroy("iris", platform)
+    assert machines() == ["ours"]
+
+
+def test_machines_of_others_by_the_same_name_are_left(server):
+    import boto3
+
+    reset(server)
+    ec2, groups = boto3.client("ec2"), boto3.client("autoscaling")
+    ec2.create_launch_template(
+        LaunchTemplateName="truss-iris", LaunchTemplateData={"InstanceType": "m5.large"}
+    )
+    groups.create_auto_scaling_group(
+        AutoScalingGroupName="truss-iris",
+        LaunchTemplate={"LaunchTemplateName": "truss-iris"},
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=["eu-west-1a"],
+    )
+    arn = groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupARN"]
+    boto3.client("ecs").create_capacity_provider(
+        name="truss-iris", autoScalingGroupProvider={"autoScalingGroupArn": arn}
+    )
+    theirs, platform = machines(), connected("ecs")
+    assert len(theirs) == 4
+    with pytest.raises(NameTakenError, match="ec2:launch-template/truss-iris is there already"):
+        apply(planned("ecs", GPU), platform, {})
+    destroy("iris", platform)
+    assert machines() == theirs
+    assert platform.owned("iris") == []
 
 
 def test_machines_of_sagemaker():

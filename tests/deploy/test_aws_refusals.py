@@ -6,6 +6,7 @@ refuses in these cases, and in no others, this does not show.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from refusing_server import Refusal, refusing
 
 from truss.cli import main
 
+CONFIG = "model_name: iris\nsecrets: {api-key: null}\n"
 IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
 
 LIMITS = [
@@ -27,6 +29,7 @@ LIMITS = [
     ("ecs", "CreateListener", "TargetGroupAssociationLimit", "You have reached 100 groups."),
     ("ecs", "CreateRole", "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000"),
     ("ecs", "CreateSecret", "LimitExceededException", "You have reached 500000 secrets."),
+    ("ecs gpu", "CreateAutoScalingGroup", "LimitExceeded", "You have reached 500 groups."),
     ("sagemaker", "CreateEndpoint", "ResourceLimitExceeded", "'ml.m5.xlarge for endpoint usage' is 0."),
     ("sagemaker", "CreateLogGroup", "LimitExceededException", "Resource limit exceeded."),
     ("lambda", "POST /2015-03-31/functions", "CodeStorageExceededException", "Code storage limit exceeded."),
@@ -47,6 +50,8 @@ RIGHTS = [
     ("ecs", "CreateSecurityGroup", "UnauthorizedOperation", "You are not authorized to perform this."),
     ("ecs", "CreateTargetGroup", "AccessDenied", f"{_DENIED}elasticloadbalancing:CreateTargetGroup"),
     ("ecs", "AttachRolePolicy", "AccessDenied", f"{_DENIED}iam:AttachRolePolicy"),
+    ("ecs gpu", "AddRoleToInstanceProfile", "AccessDenied", f"{_DENIED}iam:PassRole"),
+    ("ecs gpu", "PutClusterCapacityProviders", "AccessDeniedException", f"{_DENIED}ecs:PutCluster"),
     ("sagemaker", "CreateModel", "AccessDeniedException", f"{_DENIED}sagemaker:CreateModel"),
     ("sagemaker", "CreateEndpoint", "AccessDeniedException", f"{_DENIED}sagemaker:CreateEndpoint"),
     ("lambda", "POST /2015-03-31/functions", "AccessDeniedException", f"{_DENIED}lambda:CreateFunction"),
@@ -58,7 +63,20 @@ RIGHTS = [
     ),
 ]
 
+GPU = "resources: {accelerator: T4}\n"
+"""What a config says besides where the name of a target is followed by `gpu`."""
+
 WORDS = {"ecs": ("--max-copies", "2"), "sagemaker": (), "lambda": ("--most-at-once", "5")}
+
+PASSES = {
+    "deploy": [("CreateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile name")],
+    "destroy": [
+        ("PutClusterCapacityProviders", "ResourceInUseException", "The capacity provider is in use."),
+        ("DeleteCluster", "ClusterContainsContainerInstancesException", "The cluster has instances."),
+        ("DeleteSecurityGroup", "DependencyViolation", "resource sg-1 has a dependent object"),
+    ],
+}
+"""What AWS refuses for a while, as each command meets it."""
 
 Run = Callable[..., Any]
 
@@ -79,12 +97,13 @@ def run(
     monkeypatch.setenv("TRUSS_SECRET_api-key", "s3cret")
     folder = tmp_path / "iris"
     (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text("model_name: iris\nsecrets: {api-key: null}\n")
     (folder / "model" / "model.py").write_text(
         "class Model:\n    def predict(self, request):\n        return 1\n"
     )
 
-    def run(command: str, name: str, *words: str, through: str = server) -> tuple[int, Any, str]:
+    def run(command: str, where: str, *words: str, through: str = server) -> tuple[int, Any, str]:
+        name, _, gpu = where.partition(" ")
+        (folder / "config.yaml").write_text(CONFIG + (GPU if gpu else ""))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", through)
             status = main([command, str(folder), "--to", name, "--yes", "--json", *words])
@@ -97,7 +116,8 @@ def run(
 
 
 def deploy(run: Run, name: str, **options: str) -> tuple[int, Any, str]:
-    return run("deploy", name, "--image", IMAGE, "--no-wait", *WORDS[name], **options)  # type: ignore[no-any-return]
+    words = WORDS[name.partition(" ")[0]]
+    return run("deploy", name, "--image", IMAGE, "--no-wait", *words, **options)  # type: ignore[no-any-return]
 
 
 def steps(said: str, verb: str) -> set[str]:
@@ -137,3 +157,15 @@ def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message
 
     assert run("destroy", name)[0] == 0
     assert [role["RoleName"] for role in roles.list_roles()["Roles"]] == ["truss-other-task"]
+
+
+def test_what_is_refused_for_a_while_is_waited_for(run, server):
+    """Once each, here; that AWS refuses for so long and in these words, this does not show."""
+    words = {"deploy": ("--image", IMAGE, "--no-wait")}
+    for command, refusals in PASSES.items():
+        with contextlib.ExitStack() as stack:
+            url = server
+            for one in refusals:
+                url = stack.enter_context(refusing(url, Refusal(*one, once=True)))
+            status, told, _ = run(command, "ecs gpu", *words.get(command, ()), through=url)
+            assert status == 0, told

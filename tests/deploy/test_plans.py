@@ -37,13 +37,20 @@ def iris(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("target", BUILT_IN)
-def test_a_plan_is_complete_without_credentials(target, iris, capsys):
+@pytest.mark.parametrize(
+    ("target", "name", "more"),
+    [
+        *((target, target, "") for target in BUILT_IN),
+        ("ecs", "ecs-with-gpus", "resources: {accelerator: A10G}\n"),
+    ],
+)
+def test_a_plan_is_complete_without_credentials(target, name, more, iris, capsys):
+    (iris / "config.yaml").write_text(CONFIG + more)
     assert main(["deploy", str(iris), "--to", target, "--image", IMAGE, "--plan"]) == 0
     ran = capsys.readouterr()
     assert "Compared with nothing" in ran.err
     assert "a-value-that-nobody-sees" not in ran.out + ran.err
-    kept = PLANS / f"{target}.txt"
+    kept = PLANS / f"{name}.txt"
     if os.environ.get("TRUSS_RENEW"):
         PLANS.mkdir(exist_ok=True)
         kept.write_text(ran.out)

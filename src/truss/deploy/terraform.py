@@ -151,8 +151,8 @@ class _Configuration:
         for one in self._every.values():
             for block in self._form(one).blocks(one):
                 labelled = blocks[block.looked_up].setdefault(block.type, {})
-                assert _label(one, block) not in labelled, _address(one, block)
-                labelled[_label(one, block)] = self._arguments(one, block)
+                label = _label(one, block)
+                labelled[label] = _joined(labelled.get(label, {}), self._arguments(one, block))
             for key, value in self._form(one).shown(one).items():
                 outputs[key] = {"value": self._expressed(value, one)}
         variables = {key: _variable(*said) for key, said in settings.items()}
@@ -200,7 +200,8 @@ class _Configuration:
         ]
         kinds = self._form(resource).after
         whole = [one for one in self._plan.resources if one.kind in kinds]
-        return {*rest, *(_address(one, other) for one in whole for other in self._form(one).blocks(one))}
+        every = {*rest, *(_address(one, other) for one in whole for other in self._form(one).blocks(one))}
+        return every - {_address(resource, block)}
 
     def _expressed(self, value: Any, resource: Resource) -> Any:
         """A value in which what is known later is an expression, and a text is no template."""
@@ -228,6 +229,16 @@ class _Configuration:
 
 def _variable(description: str, default: str) -> dict[str, Any]:
     return {"type": "string", "description": description, "default": default or None}
+
+
+def _joined(block: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """One block that two resources are part of: both say the same of it, but for what is in its lists."""
+    said = {**block, **more}
+    for key in block.keys() & more.keys():
+        if isinstance(block[key], list):
+            said[key] = [*block[key], *(one for one in more[key] if one not in block[key])]
+        assert isinstance(block[key], list) or block[key] == more[key], key
+    return said
 
 
 def _plain(text: str) -> str:

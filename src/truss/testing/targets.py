@@ -152,6 +152,7 @@ class PlatformConformance:
     Attributes:
         target: The target under test.
         options: What it has to be told, by name.
+        config: The config of the model that is deployed: it has a secret, and may ask for more.
         secrets: The values of the secrets of the model that is deployed.
         image: An image that the platform can get, or need not get.
         other_image: Another one.
@@ -159,6 +160,7 @@ class PlatformConformance:
 
     target: Target
     options: Mapping[str, Any] = {}
+    config: str = _CONFIG
     secrets: Mapping[str, str | None] = {"api-key": "s3cret-value"}  # a test class, never changed
     image: str = IMAGE
     other_image: str = OTHER_IMAGE
@@ -169,7 +171,7 @@ class PlatformConformance:
 
     def planned(self, image: str = "") -> Plan:
         """A plan of a model with a secret."""
-        return _plan(self.target, self.options, parse_config(_CONFIG), image or self.image)
+        return _plan(self.target, self.options, parse_config(self.config), image or self.image)
 
     def test_applying_makes_everything_and_again_nothing(self) -> None:
         """Every resource is found as it was planned, and the deployment is told of."""
@@ -228,16 +230,18 @@ class PlatformConformance:
                 destroy(plan.deployment, platform)
 
     def test_what_broke_off_is_gone_on_with(self) -> None:
-        """After each of its steps."""
+        """After each of its steps: every try finds what those before it made, and makes one thing more."""
         plan = self.planned()
-        for steps in range(len(plan.resources)):
-            with self.platform() as platform:
+        keys = [resource.key for resource in plan.resources]
+        with self.platform() as platform:
+            for steps, key in enumerate(keys):
+                said: list[str] = []
                 with pytest.raises(DeployError, match="broke off"):
-                    apply(plan, _BreaksOff(platform, steps), self.secrets)
-                done = apply(plan, platform, self.secrets)
-                kept = [one for one in done if one.action is Action.KEEP]
-                assert len(kept) == steps, f"after {steps} steps {len(kept)} were found as they should be"
-                assert {one.action for one in apply(plan, platform, self.secrets)} == {Action.KEEP}
+                    apply(plan, _BreaksOff(platform, min(steps, 1)), self.secrets, said.append)
+                assert said == [f"Making {one}" for one in (*keys[max(steps - 1, 0) : steps], key)]
+            done = apply(plan, platform, self.secrets)
+            assert [one.key for one in done if one.action is not Action.KEEP] == keys[-1:]
+            assert {one.action for one in apply(plan, platform, self.secrets)} == {Action.KEEP}
 
     def test_what_others_made_is_left_alone(self) -> None:
         """A deployment of another name owns nothing of this one, and may not take it over."""

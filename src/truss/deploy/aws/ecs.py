@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from truss.deploy import endpoint
-from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks, terraform
+from truss.deploy.aws import (
+    balancer,
+    capacity,
+    logs,
+    machines,
+    network,
+    repositories,
+    roles,
+    scaling,
+    secrets,
+    tasks,
+    terraform,
+)
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
@@ -16,6 +29,7 @@ from truss.errors import PlanError
 
 _EXECUTION = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 _CONTAINER = "model"
+_MOST_GPUS = 16
 _LONGEST_STOP = 120
 """Seconds: the most that Fargate gives a container to stop."""
 
@@ -60,6 +74,12 @@ class EcsOptions(AwsOptions, frozen=True, kw_only=True):
     ] = 3000
     timeout: Annotated[int, option("Seconds that an answer may take.")] = 300
     reachable_from: Annotated[str, option("The range of addresses that may reach it.")] = "0.0.0.0/0"
+    disk: Annotated[
+        int, option("Gigabytes of the disk of a machine with GPUs: its system, and the image twice.")
+    ] = 100
+    capacity_provider: Annotated[
+        str, option("A capacity provider of yours, for GPUs; by default one is made with its machines.")
+    ] = ""
 
 
 class EcsTarget:
@@ -87,24 +107,19 @@ class EcsTarget:
 
     def plan(self, release: Release, options: EcsOptions) -> Plan:
         """The resources."""
-        if release.accelerator is not None:
-            size, note = _on_machines(release)
-        else:
-            size, note = enough(release, FARGATE, "Fargate")
-        resources = tuple(_resources(release, options, size))
-        price = None
-        if size.hourly:
-            hourly = options.min_copies * size.hourly + _BALANCER_HOUR
-            what = f"{options.min_copies} x {size.name} and a load balancer in us-east-1"
-            price = Price(hourly * 730, what, _AS_OF)
+        copy = _copy(release, options)
+        resources = tuple(_resources(release, options, copy))
+        existing = [network.network(options.subnets)]
+        if options.capacity_provider:
+            existing.append(capacity.existing_capacity(options.capacity_provider))
         plan = Plan(
             self.name,
             release.name,
             resources,
             (File("resources.json", as_json({one.key: one.body for one in resources})),),
-            tuple(text for text in (note, *_notes(release, options)) if text),
-            price,
-            (network.network(options.subnets),),
+            tuple(text for text in (copy.note, *_notes(release, options)) if text),
+            _price(options, copy),
+            tuple(existing),
         )
         return terraform.written(plan, release.image, options.region, _SCALED)
 
@@ -113,23 +128,70 @@ class EcsTarget:
         return EcsPlatform(account_of(options))
 
 
-def _on_machines(release: Release) -> tuple[Size, str]:
-    """A copy that takes GPUs of the cluster's machines, which the user brings."""
+@dataclass(frozen=True)
+class _Copy:
+    """What a copy has, and what it runs on.
+
+    Attributes:
+        size: What it has.
+        note: What a person should know of that.
+        machines: The machines with GPUs that are made for it; None: it runs on Fargate, or on the user's own.
+    """
+
+    size: Size
+    note: str
+    machines: machines.Machines | None = None
+
+
+def _copy(release: Release, options: EcsOptions) -> _Copy:
+    if release.accelerator is None:
+        if options.capacity_provider:
+            raise PlanError(
+                "a model without GPUs runs on Fargate, which needs no machines",
+                where="deploy.ecs.capacity_provider",
+                hint="leave --capacity-provider out, or ask for GPUs: `resources: {accelerator: T4}`",
+            )
+        return _Copy(*enough(release, FARGATE, "Fargate"))
+    if options.capacity_provider:
+        return _on_machines_of_the_user(release, options.capacity_provider)
+    found = machines.machines(release, options.disk)
+    return _Copy(found.share, f"Fargate has no GPUs: {found.note()}", found)
+
+
+def _on_machines_of_the_user(release: Release, provider: str) -> _Copy:
     gpus = release.accelerator
     assert gpus is not None
-    if gpus.count > 16:
+    if gpus.count > _MOST_GPUS:
         raise PlanError(
-            "no machine of AWS has so many GPUs", where="resources.accelerator", hint="ask for up to 16"
+            "no machine of AWS has so many GPUs",
+            where="resources.accelerator",
+            hint=f"ask for up to {_MOST_GPUS}",
+        )
+    if provider == capacity.capacity_name(release.name):
+        raise PlanError(
+            f"{provider} is the capacity provider that Truss makes for this deployment",
+            where="deploy.ecs.capacity_provider",
+            hint="leave --capacity-provider out, or name one of yours",
         )
     note = (
-        f"Fargate has no GPUs: {gpus.count} GPU of {gpus.kind or 'any kind'} is asked of machines that the "
-        f"cluster truss-{release.name} has to have (a capacity provider with an Auto Scaling group of them)"
+        f"{gpus.count} GPU of {gpus.kind or 'any kind'} is asked of the machines of {provider}, which have "
+        f"to join the cluster {tasks.cluster_name(release.name)} (ECS_CLUSTER in /etc/ecs/ecs.config)"
     )
-    return Size("machines of yours", release.cpu, release.memory, gpus.kind, gpus.count), note
+    return _Copy(Size("machines of yours", release.cpu, release.memory, gpus.kind, gpus.count), note)
 
 
-def _resources(release: Release, options: EcsOptions, size: Size) -> Iterator[Resource]:
-    name, gpu = release.name, release.accelerator is not None
+def _price(options: EcsOptions, copy: _Copy) -> Price | None:
+    if copy.machines is not None:
+        count, hourly = copy.machines.count(options.min_copies), copy.machines.hourly
+        what = f"{count} x {copy.size.name} with {options.disk} GB of disk and a load balancer in us-east-1"
+    else:
+        count, hourly = options.min_copies, copy.size.hourly
+        what = f"{count} x {copy.size.name} and a load balancer in us-east-1"
+    return Price((count * hourly + _BALANCER_HOUR) * 730, what, _AS_OF) if hourly else None
+
+
+def _resources(release: Release, options: EcsOptions, copy: _Copy) -> Iterator[Resource]:
+    name = release.name
     if not options.repository:
         yield repositories.image_repository(name)
     for one in release.secrets:
@@ -137,6 +199,8 @@ def _resources(release: Release, options: EcsOptions, size: Size) -> Iterator[Re
     yield logs.log_group(name)
     yield roles.role(name, "execution", "ecs-tasks.amazonaws.com", [_EXECUTION], _may_read_secrets(release))
     yield roles.role(name, "task", "ecs-tasks.amazonaws.com", [])
+    if copy.machines is not None:
+        yield capacity.machine_role(name)
     yield network.security_group(name, "balancer", 443 if options.certificate else 80, options.reachable_from)
     of_balancer = Output(f"{network.SecurityGroup.kind}/{network.group_name(name, 'balancer')}", "id")
     yield network.security_group(name, "copies", PORT, of_balancer)
@@ -148,14 +212,16 @@ def _resources(release: Release, options: EcsOptions, size: Size) -> Iterator[Re
         drain=min(round(release.grace), _LONGEST_STOP),
         targets="ip",
     )
-    capacity = [] if gpu else ["FARGATE"]
+    providers = ["FARGATE", *filter(None, [options.capacity_provider])]
     yield Resource(
         tasks.Cluster.kind,
         tasks.cluster_name(name),
-        {"deployment": name, "capacity": capacity},
+        {"deployment": name, "capacity": providers},
         "ecs:CreateCluster",
     )
-    definition = {"deployment": name, "definition": _definition(release, size)}
+    if copy.machines is not None:
+        yield from capacity.capacity(name, copy.machines, options.min_copies, _most(options))
+    definition = {"deployment": name, "definition": _definition(release, copy.size)}
     yield Resource(tasks.TaskDefinition.kind, name, definition, "ecs:RegisterTaskDefinition")
     yield Resource(tasks.Service.kind, name, _service(release, options), "ecs:CreateService")
     if options.max_copies > options.min_copies:
@@ -166,6 +232,10 @@ def _resources(release: Release, options: EcsOptions, size: Size) -> Iterator[Re
             requests_a_minute=options.requests_a_minute,
             label=balancer.metric_label(name),
         )
+
+
+def _most(options: EcsOptions) -> int:
+    return max(options.min_copies, options.max_copies)
 
 
 def _may_read_secrets(release: Release) -> list[dict[str, Any]]:
@@ -218,12 +288,15 @@ def _definition(release: Release, size: Size) -> dict[str, Any]:
 
 def _service(release: Release, options: EcsOptions) -> dict[str, Any]:
     name = release.name
+    runs_on = {"launch": "FARGATE"}
+    if release.accelerator is not None:
+        runs_on = {"capacity_provider": options.capacity_provider or capacity.capacity_name(name)}
     return {
         "deployment": name,
         "definition": Output(f"{tasks.TaskDefinition.kind}/{name}", "arn"),
         # Where there is autoscaling, how many there are is not ours to say.
         "copies": options.min_copies if options.max_copies <= options.min_copies else None,
-        "launch": "EC2" if release.accelerator is not None else "FARGATE",
+        **runs_on,
         "subnets": network.of_network("subnets"),
         "security_groups": [
             Output(f"{network.SecurityGroup.kind}/{network.group_name(name, 'copies')}", "id")
@@ -238,6 +311,10 @@ def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
     yield from repositories.storage_notes(release.name, options.repository)
     if not options.certificate and not options.internal:
         yield "it speaks plain HTTP; --certificate ARN makes that HTTPS, --internal keeps it in its network"
+    if release.accelerator is not None:
+        yield "a copy on a machine has no public address: it reaches the internet through a NAT gateway only"
+    if release.accelerator is not None and not options.capacity_provider:
+        yield "a change starts machines for the new copies beside those of the old ones, which stop after it"
     if release.grace > _LONGEST_STOP - 5:
         yield f"a copy that stops has {_LONGEST_STOP} s, not {release.grace:g} s"
 
@@ -260,6 +337,7 @@ _KINDS = (
     balancer.TargetGroup(),
     balancer.Listener(),
     tasks.Cluster(),
+    *capacity.KINDS,
     tasks.TaskDefinition(),
     tasks.Service(),
     _SCALED,
@@ -293,6 +371,8 @@ class EcsPlatform(repositories.KeepsImages):
         if told is None or marked(told.get("tags")) != deployment:
             return None
         state, detail = _state(told)
+        if state == "starting" and tasks.runs_on(told) == capacity.capacity_name(deployment):
+            detail = tuple(filter(None, (*detail, capacity.trouble(self.account, deployment))))
         return Status(
             deployment,
             EcsTarget.name,

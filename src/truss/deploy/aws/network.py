@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from truss.deploy.aws import patience
 from truss.deploy.aws.account import Account, marked, tags
 from truss.deploy.plan import Output, Resource
 from truss.deploy.target import Found
@@ -94,8 +95,9 @@ class SecurityGroup:
         return found.outputs
 
     def delete(self, account: Account, found: Found) -> None:
-        """Remove it."""
-        account.gone("ec2", "delete_security_group", _ABSENT, GroupId=found.outputs["id"])
+        """Remove it, when the last of what is in it is gone."""
+        busy, group = "DependencyViolation", found.outputs["id"]
+        patience.gone(account, "ec2", "delete_security_group", _ABSENT, busy, GroupId=group)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """Those of the deployment's names that have its mark; copies' first, which name the balancer's."""

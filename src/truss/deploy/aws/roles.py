@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from truss.deploy.aws import patience
 from truss.deploy.aws.account import Account, marked, tags
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
-from truss.errors import PlatformRefusalError
 
 _ABSENT = "NoSuchEntity"
 INLINE = "truss"
@@ -88,19 +87,12 @@ def once_known(account: Account, service: str, operation: str, /, **arguments: A
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
     """
-    deadline = time.monotonic() + _KNOWN_WITHIN
-    while True:
-        try:
-            return account.call(service, operation, **arguments)
-        except PlatformRefusalError as error:  # noqa: PERF203  # it waits anyway
-            if "assume" not in error.message or time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE)
+    return patience.in_time(account, service, operation, "assume", within=_KNOWN_WITHIN, **arguments)
 
 
-_KNOWN_WITHIN, _PAUSE = 60.0, 2.0
+_KNOWN_WITHIN = 60.0
 
-USES = ("execution", "task", "model", "function")
+USES = ("execution", "task", "machine", "model", "function")
 """What roles of deployments are for, as their names end."""
 
 

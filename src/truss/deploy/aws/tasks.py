@@ -9,15 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from truss.deploy.aws import roles
+from truss.deploy.aws import patience, roles
 from truss.deploy.aws.account import MARK, Account, marked
 from truss.deploy.changes import restricted
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found
+from truss.errors import DeployError
 
 _NO_CLUSTER = "ClusterNotFoundException"
 _NO_DEFINITION = ("ClientException", "InvalidParameterException")
 _GONE = frozenset({"INACTIVE", "DRAINING"})
+_IN_USE = (
+    "ClusterContainsTasksException",
+    "ClusterContainsServicesException",
+    "ClusterContainsContainerInstancesException",
+    "ClusterContainsCapacityProviderException",
+    "UpdateInProgressException",
+)
 
 
 class Cluster:
@@ -26,8 +34,12 @@ class Cluster:
     kind = "ecs:cluster"
 
     def find(self, account: Account, resource: Resource) -> Found | None:
-        """The one of this name."""
-        return self._named(account, resource.name)
+        """The one of this name; of its capacity what the plan wants, for it may have more."""
+        found = self._named(account, resource.name)
+        if found is None:
+            return None
+        has = [one for one in resource.body["capacity"] if one in found.body["capacity"]]
+        return replace(found, body={**found.body, "capacity": has})
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
         """Make it."""
@@ -37,24 +49,18 @@ class Cluster:
             "create_cluster",
             clusterName=resource.name,
             capacityProviders=body["capacity"],
-            tags=_tags(body["deployment"]),
+            tags=tags_of(body["deployment"]),
         )["cluster"]
         return {"arn": made["clusterArn"]}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
-        """Give it other capacity."""
-        account.call(
-            "ecs",
-            "put_cluster_capacity_providers",
-            cluster=resource.name,
-            capacityProviders=resource.body["capacity"],
-            defaultCapacityProviderStrategy=[],
-        )
+        """Give it the capacity that it lacks."""
+        add_capacity(account, resource.name, resource.body["capacity"])
         return found.outputs
 
     def delete(self, account: Account, found: Found) -> None:
-        """Remove it."""
-        account.gone("ecs", "delete_cluster", _NO_CLUSTER, cluster=found.name)
+        """Remove it, when the last of what ran in it is gone."""
+        patience.gone(account, "ecs", "delete_cluster", _NO_CLUSTER, *_IN_USE, cluster=found.name)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
@@ -62,11 +68,11 @@ class Cluster:
         return [found] if found is not None and found.deployment == deployment else []
 
     def _named(self, account: Account, name: str) -> Found | None:
-        told = account.first("ecs", "describe_clusters", "clusters", clusters=[name], include=["TAGS"])
-        if told is None or told["status"] == "INACTIVE":
+        told = _described_cluster(account, name)
+        if told is None:
             return None
         deployment = marked(told.get("tags"))
-        body = {"deployment": deployment, "capacity": told.get("capacityProviders", [])}
+        body = {"deployment": deployment, "capacity": told.get("capacityProviders") or []}
         return Found(self.kind, name, body, deployment, {"arn": told["clusterArn"]})
 
 
@@ -99,7 +105,7 @@ class TaskDefinition:
             "ecs",
             "register_task_definition",
             **resource.body["definition"],
-            tags=_tags(resource.body["deployment"]),
+            tags=tags_of(resource.body["deployment"]),
         )
         return {"arn": made["taskDefinition"]["taskDefinitionArn"]}
 
@@ -153,7 +159,7 @@ class Service:
             healthCheckGracePeriodSeconds=LOADING_SECONDS,
             deploymentConfiguration=ROLLING,
             propagateTags="SERVICE",
-            tags=_tags(body["deployment"]),
+            tags=tags_of(body["deployment"]),
             **launch(body),
         )["service"]
         return {"arn": made["serviceArn"]}
@@ -162,6 +168,10 @@ class Service:
         """Have it run another revision; copies are replaced one after the other."""
         body = resource.body
         launched = {key: value for key, value in launch(body).items() if key != "launchType"}
+        if any(body.get(key) != found.body.get(key) for key in ("launch", "capacity_provider")):
+            # Fargate is a capacity provider as well, and the only way of launching that can be gone over to.
+            fargate = {"capacityProviderStrategy": _strategy(body["launch"])} if "launch" in body else {}
+            launched |= fargate | {"forceNewDeployment": True}
         copies = {} if body["copies"] is None else {"desiredCount": body["copies"]}
         account.call(
             "ecs",
@@ -174,7 +184,7 @@ class Service:
         return found.outputs
 
     def delete(self, account: Account, found: Found) -> None:
-        """Remove it and its copies."""
+        """Remove it and its copies, and wait until they stop: what they run on is free then."""
         account.gone(
             "ecs",
             "delete_service",
@@ -184,6 +194,7 @@ class Service:
             service=found.name,
             force=True,
         )
+        patience.until(lambda: not _draining(account, found.name), f"the copies of {found.name} to stop")
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
@@ -196,12 +207,12 @@ class Service:
             return None
         deployment = marked(told.get("tags"))
         net = told["networkConfiguration"]["awsvpcConfiguration"]
-        behind = told["loadBalancers"][0]
+        behind, provider = told["loadBalancers"][0], runs_on(told)
         body = {
             "deployment": deployment,
             "definition": told["taskDefinition"],
             "copies": told["desiredCount"],
-            "launch": told.get("launchType", ""),
+            **({"capacity_provider": provider} if provider else {"launch": "FARGATE"}),
             "subnets": sorted(net["subnets"]),
             "security_groups": net["securityGroups"],
             "targets": behind["targetGroupArn"],
@@ -235,7 +246,74 @@ def definitions(account: Account, family: str) -> list[str]:
 
 def described(account: Account, name: str) -> Any | None:
     """What ECS says of a deployment's service."""
-    told = account.first(
+    told = _described_service(account, name)
+    return None if told is None or told["status"] in _GONE else told
+
+
+def runs_on(told: Mapping[str, Any]) -> str:
+    """The capacity provider of the machines that a service's copies run on; empty: they run on Fargate."""
+    strategy = told.get("capacityProviderStrategy")
+    provider = str(strategy[0]["capacityProvider"]) if strategy else ""
+    return "" if provider == "FARGATE" else provider
+
+
+def capacity_of(account: Account, cluster: str) -> list[str]:
+    """The names of the capacity providers that a cluster has; none, if there is no such cluster."""
+    told = _described_cluster(account, cluster)
+    return list(told.get("capacityProviders") or ()) if told is not None else []
+
+
+def add_capacity(account: Account, cluster: str, providers: Sequence[str]) -> None:
+    """Give capacity providers to a cluster, beside those that it has."""
+    has = capacity_of(account, cluster)
+    if lacking := [one for one in providers if one not in has]:
+        _put_capacity(account, cluster, [*has, *lacking])
+
+
+def take_capacity(account: Account, cluster: str, provider: str) -> None:
+    """Take a capacity provider from a cluster, as soon as no copy is left that runs on it."""
+    has = capacity_of(account, cluster)
+    if provider in has:
+        _put_capacity(account, cluster, [one for one in has if one != provider])
+
+
+def _put_capacity(account: Account, cluster: str, providers: Sequence[str]) -> None:
+    """Give a cluster just these, and wait until it has them.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutClusterCapacityProviders.html
+    """
+    told = patience.in_time(
+        account,
+        "ecs",
+        "put_cluster_capacity_providers",
+        "ResourceInUseException",
+        "UpdateInProgressException",
+        cluster=cluster,
+        capacityProviders=list(providers),
+        defaultCapacityProviderStrategy=[],
+    )["cluster"]
+
+    def settled() -> bool:
+        told = _described_cluster(account, cluster) or {}
+        state = told.get("attachmentsStatus")
+        if state == "UPDATE_FAILED":
+            raise DeployError(
+                f"ECS cannot give the cluster {cluster} its capacity: {told.get('attachments')}",
+                hint="look at the cluster's capacity providers in AWS's console",
+            )
+        return state != "UPDATE_IN_PROGRESS"
+
+    if told.get("attachmentsStatus"):
+        patience.until(settled, f"the cluster {cluster} to have its capacity")
+
+
+def _described_cluster(account: Account, name: str) -> Any | None:
+    told = account.first("ecs", "describe_clusters", "clusters", clusters=[name], include=["TAGS"])
+    return None if told is None or told["status"] == "INACTIVE" else told
+
+
+def _described_service(account: Account, name: str) -> Any | None:
+    return account.first(
         "ecs",
         "describe_services",
         "services",
@@ -244,7 +322,11 @@ def described(account: Account, name: str) -> Any | None:
         services=[name],
         include=["TAGS"],
     )
-    return None if told is None or told["status"] in _GONE else told
+
+
+def _draining(account: Account, name: str) -> bool:
+    told = _described_service(account, name)
+    return told is not None and told["status"] == "DRAINING"
 
 
 def behind(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,14 +344,24 @@ def launch(body: Mapping[str, Any]) -> dict[str, Any]:
         "subnets": body["subnets"],
         "securityGroups": body["security_groups"],
         # Without an address of its own a copy reaches no registry, unless the network has a gateway.
-        "assignPublicIp": "ENABLED" if body["launch"] == "FARGATE" else "DISABLED",
+        # On a machine it has none, and needs none for that: it is the machine that gets images and secrets.
+        "assignPublicIp": "ENABLED" if body.get("launch") == "FARGATE" else "DISABLED",
     }
+    provider = body.get("capacity_provider")
+    runs_on = (
+        {"capacityProviderStrategy": _strategy(provider)} if provider else {"launchType": body["launch"]}
+    )
     return {
         "taskDefinition": body["definition"],
-        "launchType": body["launch"],
+        **runs_on,
         "networkConfiguration": {"awsvpcConfiguration": net},
     }
 
 
-def _tags(deployment: str) -> list[dict[str, str]]:
+def _strategy(provider: str) -> list[dict[str, Any]]:
+    return [{"capacityProvider": provider, "weight": 1}]
+
+
+def tags_of(deployment: str) -> list[dict[str, str]]:
+    """The mark of a deployment, as ECS takes tags."""
     return [{"key": MARK, "value": deployment}]

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from truss.deploy.aws import balancer, logs, network, repositories, roles, scaling, secrets, tasks
+from truss.deploy.aws import (
+    balancer,
+    capacity,
+    logs,
+    network,
+    repositories,
+    roles,
+    scaling,
+    secrets,
+    tasks,
+)
 from truss.deploy.aws.account import MARK
 from truss.deploy.plan import Output, Plan, Resource
 from truss.deploy.release import PORT
@@ -155,9 +165,65 @@ def _address(one: Resource) -> Mapping[str, Any]:
 
 def _cluster(one: Resource) -> Iterator[Block]:
     yield Block("aws_ecs_cluster", {"name": one.name, "tags": _tags(one.body)})
-    if capacity := one.body["capacity"]:
-        given = {"cluster_name": Own("name"), "capacity_providers": capacity}
+    if providers := one.body["capacity"]:
+        given = {"cluster_name": Own("name"), "capacity_providers": providers}
         yield Block("aws_ecs_cluster_capacity_providers", given)
+
+
+def _instance_profile(one: Resource) -> Iterator[Block]:
+    role = Output(f"{roles.Role.kind}/{one.body['role']}", "name")
+    yield Block("aws_iam_instance_profile", {"name": one.name, "role": role, "tags": _tags(one.body)})
+
+
+def _launch_template(one: Resource) -> Iterator[Block]:
+    given = snake_case(capacity.encoded(one.body["definition"]))
+    profile = Output(f"{capacity.InstanceProfile.kind}/{given['iam_instance_profile']['name']}", "name")
+    said = {
+        "name": one.name,
+        "vpc_security_group_ids": given.pop("security_group_ids"),
+        **given,
+        "iam_instance_profile": {"name": profile},
+        "block_device_mappings": [
+            {**disk, "ebs": _as_texts(disk["ebs"])} for disk in given["block_device_mappings"]
+        ],
+        "tag_specifications": [{**made, "tags": _tags(one.body)} for made in given["tag_specifications"]],
+        "tags": _tags(one.body),
+    }
+    yield Block("aws_launch_template", said)
+
+
+def _as_texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Yes and no as texts, which is how Terraform tells them from what is not said."""
+    return {key: str(value).lower() if isinstance(value, bool) else value for key, value in values.items()}
+
+
+def _group(one: Resource) -> Iterator[Block]:
+    body = one.body
+    # The second ECS puts there by itself, and Terraform takes it away.
+    marks = [{"key": MARK, "value": body["deployment"]}, {"key": "AmazonECSManaged", "value": "true"}]
+    said = {
+        "name": one.name,
+        "launch_template": {"id": body["template"], "version": "$Latest"},
+        "min_size": body["least"],
+        "max_size": body["most"],
+        "vpc_zone_identifier": body["subnets"],
+        "protect_from_scale_in": body["protected"],
+        # Its machines go with it, as with `truss destroy`.
+        "force_delete": True,
+        "tag": [{**mark, "propagate_at_launch": True} for mark in marks],
+    }
+    yield Block("aws_autoscaling_group", said)
+
+
+def _capacity_provider(one: Resource) -> Iterator[Block]:
+    if not one.body:  # the user's own
+        return
+    cluster = Output(f"{tasks.Cluster.kind}/{one.body['cluster']}", "name")
+    definition = snake_case(one.body["definition"])
+    said = {"name": one.name, "auto_scaling_group_provider": definition, "tags": _tags(one.body)}
+    yield Block("aws_ecs_capacity_provider", said)
+    given = {"cluster_name": cluster, "capacity_providers": [Own("name")]}
+    yield Block("aws_ecs_cluster_capacity_providers", given)
 
 
 def _task_definition(one: Resource) -> Iterator[Block]:
@@ -271,7 +337,7 @@ _FORMS: Mapping[str, Form] = {
     repositories.ImageRepository.kind: Form(_repository),
     secrets.Secret.kind: Form(_secret, {"arn": "aws_secretsmanager_secret.{label}.arn"}),
     logs.LogGroup.kind: Form(_log_group),
-    roles.Role.kind: Form(_role, {"arn": "aws_iam_role.{label}.arn"}),
+    roles.Role.kind: Form(_role, {"arn": "aws_iam_role.{label}.arn", "name": "aws_iam_role.{label}.name"}),
     network.Network.kind: Form(
         _network,
         {
@@ -294,10 +360,16 @@ _FORMS: Mapping[str, Form] = {
         {"arn": "aws_lb_target_group.{label}.arn", "label": "aws_lb_target_group.{label}.arn_suffix"},
     ),
     balancer.Listener.kind: Form(_listener, shown=_address),
-    tasks.Cluster.kind: Form(_cluster, {"arn": "aws_ecs_cluster.{label}.arn"}),
+    tasks.Cluster.kind: Form(
+        _cluster, {"arn": "aws_ecs_cluster.{label}.arn", "name": "aws_ecs_cluster.{label}.name"}
+    ),
+    capacity.InstanceProfile.kind: Form(_instance_profile, {"name": "aws_iam_instance_profile.{label}.name"}),
+    capacity.LaunchTemplate.kind: Form(_launch_template, {"id": "aws_launch_template.{label}.id"}),
+    capacity.Group.kind: Form(_group, {"arn": "aws_autoscaling_group.{label}.arn"}),
+    capacity.CapacityProvider.kind: Form(_capacity_provider),
     tasks.TaskDefinition.kind: Form(_task_definition, {"arn": "aws_ecs_task_definition.{label}.arn"}),
     # Copies can be behind a balancer once it has their target group.
-    tasks.Service.kind: Form(_service, after=(balancer.Listener.kind,)),
+    tasks.Service.kind: Form(_service, after=(balancer.Listener.kind, capacity.CapacityProvider.kind)),
     "sagemaker:model": Form(_model, {"name": "aws_sagemaker_model.{label}.name"}),
     "sagemaker:endpoint-config": Form(
         _endpoint_config, {"name": "aws_sagemaker_endpoint_configuration.{label}.name"}
