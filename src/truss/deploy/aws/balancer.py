@@ -156,7 +156,7 @@ class TargetGroup:
             VpcId=body["vpc"],
             TargetType=body["targets"],
             Tags=tags(body["deployment"]),
-            **_health(body),
+            **health(body),
         )["TargetGroups"][0]
         arn = made["TargetGroupArn"]
         self._drain(account, arn, body)
@@ -165,7 +165,7 @@ class TargetGroup:
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Change how its copies are looked at."""
         arn = found.outputs["arn"]
-        account.call(_SERVICE, "modify_target_group", TargetGroupArn=arn, **_health(resource.body))
+        account.call(_SERVICE, "modify_target_group", TargetGroupArn=arn, **health(resource.body))
         self._drain(account, arn, resource.body)
         return found.outputs
 
@@ -319,7 +319,8 @@ def metric_label(deployment: str) -> tuple[Output, Output]:
     return Output(f"{kinds[0]}/{name}", "label"), Output(f"{kinds[1]}/{name}", "label")
 
 
-def _health(body: Mapping[str, Any]) -> dict[str, Any]:
+def health(body: Mapping[str, Any]) -> dict[str, Any]:
+    """How a balancer looks whether copies can answer."""
     return {
         "HealthCheckPath": body["health"],
         "HealthCheckIntervalSeconds": 10,

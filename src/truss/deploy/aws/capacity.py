@@ -166,7 +166,7 @@ class LaunchTemplate:
             "ec2",
             "create_launch_template",
             LaunchTemplateName=resource.name,
-            LaunchTemplateData=_encoded(resource.body["definition"]),
+            LaunchTemplateData=encoded(resource.body["definition"]),
             TagSpecifications=marks,
         )
         return {"id": made["LaunchTemplate"]["LaunchTemplateId"]}
@@ -177,7 +177,7 @@ class LaunchTemplate:
             "ec2",
             "create_launch_template_version",
             LaunchTemplateId=found.outputs["id"],
-            LaunchTemplateData=_encoded(resource.body["definition"]),
+            LaunchTemplateData=encoded(resource.body["definition"]),
         )
         return found.outputs
 
@@ -486,7 +486,8 @@ def _template(deployment: str, machines: Machines, profile: str) -> dict[str, An
     }
 
 
-def _encoded(definition: Mapping[str, Any]) -> dict[str, Any]:
+def encoded(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a machine starts as, with its script as the calls take it."""
     return {**definition, "UserData": base64.b64encode(definition["UserData"].encode()).decode()}
 
 

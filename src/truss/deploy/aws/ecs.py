@@ -18,6 +18,7 @@ from truss.deploy.aws import (
     scaling,
     secrets,
     tasks,
+    terraform,
 )
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
 from truss.deploy.aws.permissions import Right, policy
@@ -112,7 +113,7 @@ class EcsTarget:
         existing = [network.network(options.subnets)]
         if options.capacity_provider:
             existing.append(capacity.existing_capacity(options.capacity_provider))
-        return Plan(
+        plan = Plan(
             self.name,
             release.name,
             resources,
@@ -121,6 +122,7 @@ class EcsTarget:
             _price(options, copy),
             tuple(existing),
         )
+        return terraform.written(plan, release.image, options.region, _SCALED)
 
     def connect(self, options: EcsOptions) -> EcsPlatform:
         """The account that boto3 finds credentials for."""
@@ -324,6 +326,14 @@ def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
         yield f"a copy that stops has {_LONGEST_STOP} s, not {release.grace:g} s"
 
 
+_SCALED = scaling.Scaling(
+    "ecs",
+    "ecs:service:DesiredCount",
+    "ALBRequestCountPerTarget",
+    lambda name: f"service/{tasks.cluster_name(name)}/{name}",
+    lambda account, name: bool(tasks.Service().owned(account, name)),
+)
+
 _KINDS = (
     repositories.ImageRepository(),
     secrets.Secret(),
@@ -337,13 +347,7 @@ _KINDS = (
     *capacity.KINDS,
     tasks.TaskDefinition(),
     tasks.Service(),
-    scaling.Scaling(
-        "ecs",
-        "ecs:service:DesiredCount",
-        "ALBRequestCountPerTarget",
-        lambda name: f"service/{tasks.cluster_name(name)}/{name}",
-        lambda account, name: bool(tasks.Service().owned(account, name)),
-    ),
+    _SCALED,
 )
 
 

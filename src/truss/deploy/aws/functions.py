@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from truss.deploy.aws import logs, repositories, roles
+from truss.deploy.aws import logs, repositories, roles, terraform
 from truss.deploy.aws.account import MARK, Account, AwsOptions, account_of, marked
 from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
@@ -76,7 +76,8 @@ class LambdaTarget:
         million = 1_000_000 * (_REQUEST + 0.1 * memory / 1024 * _GIB_SECOND)
         what = f"a million requests of 0.1 s with {gibibytes(memory * MIB)} in us-east-1; nothing without any"
         notes = tuple(text for text in (note, *_notes(release, options)) if text)
-        return Plan(self.name, release.name, resources, files, notes, Price(million, what, _AS_OF))
+        plan = Plan(self.name, release.name, resources, files, notes, Price(million, what, _AS_OF))
+        return terraform.written(plan, release.image, options.region)
 
     def connect(self, options: LambdaOptions) -> LambdaPlatform:
         """The account that boto3 finds credentials for."""

@@ -31,7 +31,7 @@ class Network:
             PlanError: the account has no network of its own there.
         """
         named = list(resource.body["subnets"])
-        wanted = {"SubnetIds": named} if named else {"Filters": _DEFAULT}
+        wanted = {"SubnetIds": named} if named else {"Filters": DEFAULT_SUBNETS}
         told = account.call("ec2", "describe_subnets", **wanted)["Subnets"]
         if not told:
             raise PlanError(
@@ -47,8 +47,9 @@ class Network:
         return Found(self.kind, resource.name, resource.body, outputs=outputs)
 
 
+DESCRIPTION = "made by truss deploy"
 _NETWORK = "default"
-_DEFAULT = [{"Name": "default-for-az", "Values": ["true"]}]
+DEFAULT_SUBNETS = [{"Name": "default-for-az", "Values": ["true"]}]
 
 
 class SecurityGroup:
@@ -87,7 +88,7 @@ class SecurityGroup:
             "ec2",
             "create_security_group",
             GroupName=resource.name,
-            Description="made by truss deploy",
+            Description=DESCRIPTION,
             VpcId=resource.body["vpc"],
             TagSpecifications=marks,
         )

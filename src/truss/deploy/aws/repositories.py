@@ -75,8 +75,7 @@ class ImageRepository:
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Say anew which services take images out of it."""
         if readers := resource.body["readers"]:
-            statements = [{"Effect": "Allow", "Principal": {"Service": readers}, "Action": list(_READING)}]
-            text = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            text = json.dumps({"Version": "2012-10-17", "Statement": [reading(readers)]})
             account.call("ecr", "set_repository_policy", repositoryName=resource.name, policyText=text)
         elif found.body.get("readers"):
             account.gone("ecr", "delete_repository_policy", _ABSENT, _NO_POLICY, repositoryName=resource.name)
@@ -140,6 +139,11 @@ def image_repository(deployment: str, readers: Sequence[str] = ()) -> Resource:
     """
     body = {"deployment": deployment, "readers": list(readers)}
     return Resource(ImageRepository.kind, repository_name(deployment), body, "ecr:CreateRepository")
+
+
+def reading(services: Sequence[str]) -> dict[str, Any]:
+    """What lets services take images out of a repository."""
+    return {"Effect": "Allow", "Principal": {"Service": services}, "Action": list(_READING)}
 
 
 def storage_notes(deployment: str, repository: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from truss.deploy.plan import Resource
 from truss.deploy.target import Found
 
 _ABSENT = "NoSuchEntity"
-_INLINE = "truss"
+INLINE = "truss"
 _OURS = ("role/truss-*",)
 
 
@@ -52,7 +52,7 @@ class Role:
             "iam",
             "create_role",
             RoleName=resource.name,
-            AssumeRolePolicyDocument=json.dumps(_trust(resource.body["service"])),
+            AssumeRolePolicyDocument=json.dumps(trust(resource.body["service"])),
             Tags=tags(resource.body["deployment"]),
         )
         outputs = {"arn": made["Role"]["Arn"]}
@@ -68,17 +68,17 @@ class Role:
         if statements := resource.body["statements"]:
             document = json.dumps({"Version": "2012-10-17", "Statement": statements})
             account.call(
-                "iam", "put_role_policy", RoleName=resource.name, PolicyName=_INLINE, PolicyDocument=document
+                "iam", "put_role_policy", RoleName=resource.name, PolicyName=INLINE, PolicyDocument=document
             )
         elif found.body.get("statements"):
-            account.gone("iam", "delete_role_policy", _ABSENT, RoleName=resource.name, PolicyName=_INLINE)
+            account.gone("iam", "delete_role_policy", _ABSENT, RoleName=resource.name, PolicyName=INLINE)
         return found.outputs
 
     def delete(self, account: Account, found: Found) -> None:
         """Take its rights away, then remove it."""
         for arn in found.body["policies"]:
             account.gone("iam", "detach_role_policy", _ABSENT, RoleName=found.name, PolicyArn=arn)
-        account.gone("iam", "delete_role_policy", _ABSENT, RoleName=found.name, PolicyName=_INLINE)
+        account.gone("iam", "delete_role_policy", _ABSENT, RoleName=found.name, PolicyName=INLINE)
         account.gone("iam", "delete_role", _ABSENT, RoleName=found.name)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
@@ -166,12 +166,13 @@ def role(
 
 def _statements(account: Account, name: str) -> list[Any]:
     document = account.get(
-        "iam", "get_role_policy", "PolicyDocument", _ABSENT, RoleName=name, PolicyName=_INLINE
+        "iam", "get_role_policy", "PolicyDocument", _ABSENT, RoleName=name, PolicyName=INLINE
     )
     found: list[Any] = document["Statement"] if document else []
     return found
 
 
-def _trust(service: str) -> dict[str, Any]:
+def trust(service: str) -> dict[str, Any]:
+    """Who may take a role on."""
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}

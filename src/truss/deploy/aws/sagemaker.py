@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from truss.deploy.aws import logs, repositories, revisions, roles, scaling
+from truss.deploy.aws import logs, repositories, revisions, roles, scaling, terraform
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked, tags
 from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.changes import restricted
@@ -100,7 +100,8 @@ class SageMakerTarget:
             what = f"{options.min_copies} x {size.name} in us-east-1"
             price = Price(options.min_copies * size.hourly * 730, what, _AS_OF)
         notes = tuple(text for text in (note, *_notes(release, options)) if text)
-        return Plan(self.name, release.name, resources, files, notes, price)
+        plan = Plan(self.name, release.name, resources, files, notes, price)
+        return terraform.written(plan, release.image, options.region, _SCALED)
 
     def connect(self, options: SageMakerOptions) -> SageMakerPlatform:
         """The account that boto3 finds credentials for."""
@@ -347,6 +348,14 @@ class _Config:
 MODEL = revisions.Revisions(_Model(), _PREFIX)
 CONFIG = revisions.Revisions(_Config(), _PREFIX)
 
+_SCALED = scaling.Scaling(
+    "sagemaker",
+    "sagemaker:variant:DesiredInstanceCount",
+    "SageMakerVariantInvocationsPerInstance",
+    lambda name: f"endpoint/{_PREFIX}{name}/variant/{_VARIANT}",
+    lambda account, name: bool(Endpoint().owned(account, name)),
+)
+
 _KINDS = (
     repositories.ImageRepository(),
     logs.LogGroup(_LOGS),
@@ -354,13 +363,7 @@ _KINDS = (
     MODEL,
     CONFIG,
     Endpoint(),
-    scaling.Scaling(
-        "sagemaker",
-        "sagemaker:variant:DesiredInstanceCount",
-        "SageMakerVariantInvocationsPerInstance",
-        lambda name: f"endpoint/{_PREFIX}{name}/variant/{_VARIANT}",
-        lambda account, name: bool(Endpoint().owned(account, name)),
-    ),
+    _SCALED,
 )
 
 _ASKING = Right("sagemaker", ("InvokeEndpoint",), (_ENDPOINTS,))

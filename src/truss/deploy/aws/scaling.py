@@ -16,7 +16,7 @@ from truss.deploy.target import Found
 
 _SERVICE = "application-autoscaling"
 _ABSENT = "ObjectNotFoundException"
-_POLICY = "truss"
+POLICY = "truss"
 
 KIND = "application-autoscaling:target"
 
@@ -67,7 +67,7 @@ class Scaling:
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
         """Register it."""
-        body, which = resource.body, self._which(resource.name)
+        body, which = resource.body, self.which(resource.name)
         least, most = body["least"], body["most"]
         account.call(_SERVICE, "register_scalable_target", **which, MinCapacity=least, MaxCapacity=most)
         metric = {"PredefinedMetricType": self.metric}
@@ -77,7 +77,7 @@ class Scaling:
             _SERVICE,
             "put_scaling_policy",
             **which,
-            PolicyName=_POLICY,
+            PolicyName=POLICY,
             PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration={
                 "TargetValue": float(body["requests_a_minute"]),
@@ -92,8 +92,8 @@ class Scaling:
 
     def delete(self, account: Account, found: Found) -> None:
         """Take it back."""
-        which = self._which(found.name)
-        account.gone(_SERVICE, "delete_scaling_policy", _ABSENT, **which, PolicyName=_POLICY)
+        which = self.which(found.name)
+        account.gone(_SERVICE, "delete_scaling_policy", _ABSENT, **which, PolicyName=POLICY)
         account.gone(_SERVICE, "deregister_scalable_target", _ABSENT, **which)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
@@ -102,7 +102,7 @@ class Scaling:
         return [found] if found is not None else []
 
     def _of(self, account: Account, name: str) -> Found | None:
-        which = self._which(name)
+        which = self.which(name)
         space, identifier = which["ServiceNamespace"], which["ResourceId"]
         told = account.first(
             _SERVICE,
@@ -132,7 +132,8 @@ class Scaling:
         }
         return Found(self.kind, name, body, deployment)
 
-    def _which(self, deployment: str) -> dict[str, str]:
+    def which(self, deployment: str) -> dict[str, str]:
+        """What is scaled, as each call names it."""
         return {
             "ServiceNamespace": self.namespace,
             "ResourceId": self.resource_id(deployment),

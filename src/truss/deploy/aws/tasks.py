@@ -188,26 +188,20 @@ class Service:
             serviceName=resource.name,
             cluster=cluster_name(resource.name),
             desiredCount=1 if body["copies"] is None else body["copies"],
-            loadBalancers=[
-                {
-                    "targetGroupArn": body["targets"],
-                    "containerName": body["container"],
-                    "containerPort": body["port"],
-                }
-            ],
+            loadBalancers=[behind(body)],
             # A copy that comes up is let alone until it has had time to load its model.
-            healthCheckGracePeriodSeconds=1800,
-            deploymentConfiguration=_ROLLING,
+            healthCheckGracePeriodSeconds=LOADING_SECONDS,
+            deploymentConfiguration=ROLLING,
             propagateTags="SERVICE",
             tags=tags_of(body["deployment"]),
-            **_launch(body),
+            **launch(body),
         )["service"]
         return {"arn": made["serviceArn"]}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Have it run another revision; copies are replaced one after the other."""
         body = resource.body
-        launched = {key: value for key, value in _launch(body).items() if key != "launchType"}
+        launched = {key: value for key, value in launch(body).items() if key != "launchType"}
         if any(body.get(key) != found.body.get(key) for key in ("launch", "capacity_provider")):
             # Fargate is a capacity provider as well, and the only way of launching that can be gone over to.
             fargate = {"capacityProviderStrategy": _strategy(body["launch"])} if "launch" in body else {}
@@ -262,11 +256,12 @@ class Service:
         return Found(self.kind, name, body, deployment, {"arn": told["serviceArn"]})
 
 
-_ROLLING = {
+ROLLING = {
     "maximumPercent": 200,
     "minimumHealthyPercent": 100,
     "deploymentCircuitBreaker": {"enable": True, "rollback": False},
 }
+LOADING_SECONDS = 1800
 
 
 def cluster_name(deployment: str) -> str:
@@ -368,7 +363,17 @@ def _draining(account: Account, name: str) -> bool:
     return told is not None and told["status"] == "DRAINING"
 
 
-def _launch(body: Mapping[str, Any]) -> dict[str, Any]:
+def behind(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Where copies of a service get requests from."""
+    return {
+        "targetGroupArn": body["targets"],
+        "containerName": body["container"],
+        "containerPort": body["port"],
+    }
+
+
+def launch(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What copies of a service run, where, and in which network."""
     net = {
         "subnets": body["subnets"],
         "securityGroups": body["security_groups"],

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from truss.deploy import endpoint
 from truss.deploy.changes import restricted
-from truss.deploy.google import identity, log_lines, secrets
+from truss.deploy.google import identity, log_lines, secrets, terraform
 from truss.deploy.google.account import Account, last, marked, marks
 from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
@@ -121,7 +121,8 @@ class CloudRunTarget:
         )
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
         notes = tuple(text for text in (note, *_notes(release, options, memory)) if text)
-        return Plan(self.name, release.name, resources, files, notes, _price(options, size, memory))
+        plan = Plan(self.name, release.name, resources, files, notes, _price(options, size, memory))
+        return terraform.written(plan, release.image, options.project, options.region)
 
     def connect(self, options: CloudRunOptions) -> CloudRunPlatform:
         """The project of the credentials that Google's client finds."""

@@ -41,13 +41,7 @@ class ServiceAccount:
             _ACCOUNTS,
             "create",
             name=f"projects/{account.project_name}",
-            body={
-                "accountId": resource.name,
-                "serviceAccount": {
-                    "displayName": f"truss {deployment}",
-                    "description": f"{_MARK}{deployment}",
-                },
-            },
+            body={"accountId": resource.name, "serviceAccount": described(deployment)},
         )
         return {"email": told["email"]}
 
@@ -79,6 +73,11 @@ def service_account(deployment: str) -> Resource:
     return Resource(
         ServiceAccount.kind, name, {"deployment": deployment}, "iam.projects.serviceAccounts.create"
     )
+
+
+def described(deployment: str) -> dict[str, str]:
+    """What an account says of itself."""
+    return {"displayName": f"truss {deployment}", "description": f"{_MARK}{deployment}"}
 
 
 def email_of(deployment: str) -> Output:

@@ -14,7 +14,7 @@ from truss.deploy.plan import Output, Resource, SecretValue
 from truss.deploy.target import Found
 
 _API, _SECRETS = "secretmanager", "projects.secrets"
-_READER = "roles/secretmanager.secretAccessor"
+READER = "roles/secretmanager.secretAccessor"
 
 
 class Secret:
@@ -58,7 +58,7 @@ class Secret:
             data = base64.b64encode(str(body["value"]).encode()).decode()
             told = account.call(_API, _SECRETS, "addVersion", parent=name, body={"payload": {"data": data}})
             version = last(told["name"])
-        bindings = [{"role": _READER, "members": [f"serviceAccount:{body['reader']}"]}]
+        bindings = [{"role": READER, "members": [f"serviceAccount:{body['reader']}"]}]
         account.call(_API, _SECRETS, "setIamPolicy", resource=name, body={"policy": {"bindings": bindings}})
         return {"version": version}
 
@@ -92,7 +92,7 @@ class Secret:
         readers = [
             member.partition(":")[2]
             for one in policy.get("bindings", ())
-            if one["role"] == _READER
+            if one["role"] == READER
             for member in one["members"]
         ]
         deployment = marked(told)
