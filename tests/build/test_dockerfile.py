@@ -3,6 +3,7 @@
 import pytest
 
 from truss.build.dockerfile import needs_engine, read_fragment, render
+from truss.build.inherited import ENVIRONMENT
 from truss.build.settings import container_settings
 from truss.config import parse_config
 from truss.errors import ImageError
@@ -18,10 +19,12 @@ environment_variables: {QUOTE: 'a "b" $c'}
 """
 
 
-def rendered(config):
+def rendered(config, inherited=()):
     parsed = parse_config(config)
     settings = container_settings(BASE, parsed, Platform("amd64"), "sha256:0")
-    return render("docker.io/library/python:3.11-slim@sha256:0", settings, BASE.env, parsed)
+    return render(
+        "docker.io/library/python:3.11-slim@sha256:0", settings, BASE.env, parsed, inherited=inherited
+    )
 
 
 def test_it_reads_from_top_to_bottom():
@@ -60,6 +63,14 @@ def test_every_command_sees_the_secrets_of_the_build():
         "--mount=type=secret,id=token,target=/etc/token"
     )
     assert [line.startswith(f"RUN {mounts} ") for line in runs] == [True] * 3
+
+
+def test_every_build_command_reads_what_it_inherits():
+    runs = [line for line in rendered(CONFIG, [ENVIRONMENT]).splitlines() if line.startswith("RUN")]
+    mount = "RUN --mount=type=secret,id=truss-environment,target=/run/truss/environment"
+    assert [line.startswith(f"{mount} ") for line in runs] == [True] * 3
+    assert f"{mount} . /run/truss/environment && echo one > /opt/one" in runs
+    assert "apt-get" in runs[0]
 
 
 @pytest.mark.parametrize(

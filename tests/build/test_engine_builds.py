@@ -1,10 +1,15 @@
 """Images that an engine builds, since their config asks for what wheels cannot give."""
 
+import contextlib
 import hashlib
 import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from certificates import make_certificate
 
 from truss.testing.engine import free_port, wait_until_ready
 
@@ -99,6 +104,56 @@ def test_what_a_build_reads_is_not_left_in_its_image(bench, engine, small, monke
     for private in (b"s3cret-of-the-build", b"pr0xy-password"):
         assert private not in everything
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_commands_use_the_indexes_and_certificates_of_this_machine(
+    bench, engine, small, monkeypatch, tmp_path
+):
+    program = engine.program_with_buildkit(tmp_path / "probe")
+    if program is None:
+        pytest.skip("no docker with BuildKit is installed")
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://reader:1ndex-token@packages.example/simple")
+    with index_of_our_own(tmp_path) as (url, certificates):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+        fetch = f"import urllib.request as web; print(web.urlopen('{url}').read().decode())"
+        command = f'(printenv PIP_INDEX_URL; python3 -c "{fetch}") | sha256sum > /opt/seen'
+        folder = small("inheriting", config=json.dumps({"build_commands": [command]}))
+        words = ("--builder", program, "--network", "host", "--tag", "inheriting:1")
+        done = bench.run("build", folder, *words, "--output", tmp_path / "image.tar")
+    assert done.returncode == 0, done.stderr
+    seen = hashlib.sha256(
+        b"https://reader:1ndex-token@packages.example/simple\nthe index of our own\n"
+    ).hexdigest()
+    told = engine.docker("history", "--no-trunc", "inheriting:1") + engine.docker("inspect", "inheriting:1")
+    everything = (tmp_path / "image.tar").read_bytes() + told.encode()
+    assert seen.encode() in everything
+    body = certificates.read_bytes().splitlines()[1]
+    for private in (b"1ndex-token", body, str(tmp_path).encode()):
+        assert private not in everything
+
+
+@contextlib.contextmanager
+def index_of_our_own(folder):
+    """The address of a server that only our own certificate vouches for, and that certificate."""
+    make_certificate(folder, "ours")
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"the index of our own")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ours.pem", folder / "ours.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}/", folder / "ours.pem"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def test_an_engine_builds_for_the_platform_that_is_named(bench, engine, small, monkeypatch, tmp_path):

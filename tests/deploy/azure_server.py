@@ -8,14 +8,12 @@ names are not checked, templates are not deployed, and something long is over at
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
 import ssl
 import threading
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -24,10 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from azure.mgmt.appcontainers import models as apps
 from azure.mgmt.machinelearningservices import models as learning
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import make_certificate
 
 GROUP = "/subscriptions/1234/resourceGroups/greenhouse"
 WORKSPACE = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/orchard"
@@ -96,10 +91,10 @@ class AzureApis(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, certificate: Path) -> None:
+    def __init__(self, certificate: Path, key: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(certificate, key)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.reset()
 
@@ -312,27 +307,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(timezone.utc)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(now - timedelta(days=1))
-    made = made.not_valid_after(now + timedelta(days=1)).add_extension(address, critical=False)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(private + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 @contextlib.contextmanager
 def azure(folder: Path) -> Iterator[AzureApis]:
     """The APIs, and the environment in which Azure's client finds them."""
-    certificate = _certificate(folder)
-    server = AzureApis(certificate)
+    make_certificate(folder, "azure")
+    server = AzureApis(folder / "azure.pem", folder / "azure.key")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     told = {
         "ARM_ENDPOINT": f"https://{server.host}",
@@ -344,8 +323,8 @@ def azure(folder: Path) -> Iterator[AzureApis]:
         "AZURE_SUBSCRIPTION_ID": "1234",
         "AZURE_DEFAULTS_GROUP": "greenhouse",
         "AZURE_DEFAULTS_WORKSPACE": "orchard",
-        "REQUESTS_CA_BUNDLE": str(certificate),
-        "SSL_CERT_FILE": str(certificate),
+        "REQUESTS_CA_BUNDLE": str(folder / "azure.pem"),
+        "SSL_CERT_FILE": str(folder / "azure.pem"),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():

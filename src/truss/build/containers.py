@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from truss.build.context import write_context
 from truss.build.daemonless import Options, Say, build
 from truss.build.dockerfile import needs_engine
 from truss.build.engine import Container, Engine
+from truss.build.inherited import inherited
 from truss.config import CONFIG_FILE, TrussConfig
 from truss.config.values import secret_variable
 from truss.errors import EngineError, ImageError
@@ -76,15 +78,25 @@ def build_with_engine(
         EngineError: the build failed.
     """
     readable = _build_secrets(truss_dir, config, secrets)
+    handed_on = _handed_on(config, engine, say)
     with tempfile.TemporaryDirectory() as place:
         context = Path(place) / "context"
-        write_context(truss_dir, config, context, cache, platform, base, secrets, say)
-        engine.build(context, name, network=network, secrets=readable)
+        write_context(truss_dir, config, context, cache, platform, base, secrets, say, handed_on.keys())
+        engine.build(context, name, network=network, secrets={**readable, **handed_on})
 
 
 def secrets_of(config: TrussConfig) -> dict[str, str | None]:
     """The secrets that a build may ask for, with their defaults: the model's, and those of its commands."""
     return {**dict.fromkeys(config.build.secret_to_path_mapping), **config.secrets}
+
+
+def _handed_on(config: TrussConfig, engine: Engine, say: Say) -> dict[str, str]:
+    """The settings of this machine for the build's commands, as secrets; none for an engine without those."""
+    found = inherited(os.environ) if config.build_commands else {}
+    if not found or engine.mounts_secrets():
+        return found
+    say("The build's commands get no package indexes and certificates of this machine: that takes BuildKit")
+    return {}
 
 
 def _build_secrets(truss_dir: Path, config: TrussConfig, secrets: Mapping[str, str | None]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ def write_context(
     base: str | None = None,
     secrets: Mapping[str, str | None] = MappingProxyType({}),
     say: Say = lambda _: None,
+    inherited: Collection[str] = (),
 ) -> None:
     """Write the build context of a Truss, whole or not at all.
 
@@ -47,6 +48,7 @@ def write_context(
         base: The base, in place of the config's.
         secrets: The values of the secrets that open stores of weights, by name.
         say: Told what goes on.
+        inherited: The ids of secrets that hand this machine's settings to commands (`truss.build.inherited`).
 
     Raises:
         WeightsError: weights that the config names elsewhere cannot be fetched.
@@ -84,7 +86,13 @@ def write_context(
         # Of this platform exactly: an engine may hold another platform's image of the same index.
         exactly = str(pulled.reference.at(pulled.image.digest))
         text = render(
-            exactly, settings, pulled.image.config.env, config, fragment=fragment, baked=bool(baked)
+            exactly,
+            settings,
+            pulled.image.config.env,
+            config,
+            fragment=fragment,
+            baked=bool(baked),
+            inherited=inherited,
         )
         (beside / "Dockerfile").write_text(text, encoding="utf-8", newline="\n")
         beside.chmod(0o755)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from truss.build import contents, wheels
+from truss.build.inherited import ENVIRONMENT, PLACES, with_environment
 from truss.config import CONFIG_FILE, TrussConfig
 from truss.errors import ImageError
 from truss.oci import ImageConfig
@@ -92,6 +93,7 @@ def render(
     *,
     fragment: str = "",
     baked: bool = False,
+    inherited: Collection[str] = (),
 ) -> str:
     """The text of the Dockerfile.
 
@@ -102,16 +104,21 @@ def render(
         config: The Truss's config: system packages and build commands.
         fragment: Lines of the Truss's own (`read_fragment`).
         baked: Whether the context has weights from elsewhere.
+        inherited: The ids of secrets that hand this machine's settings to commands (`truss.build.inherited`).
     """
     own = {name: value for name, value in settings.env.items() if base_env.get(name) != value}
-    run = _run(config.build.secret_to_path_mapping)
+    run = _run({**config.build.secret_to_path_mapping, **{name: PLACES[name] for name in inherited}})
+    commands = [
+        with_environment(command) if ENVIRONMENT in inherited else command
+        for command in config.build_commands
+    ]
     blocks = [
         # The wheels are for one platform, whatever the engine's own is.
         HEAD + f"FROM --platform={settings.platform} {base}\nUSER root",
         _system_packages(config.system_packages, run),
         _copy(WHEELS),
         _assignments("ENV", own),
-        _commands(config.build_commands, run),
+        _commands(commands, run),
         f"# {config.build.dockerfile_fragment}\n{fragment}" if fragment else "",
         _copy(SERVER),
         _copy(BAKED) if baked else "",

@@ -161,7 +161,7 @@ class Engine:
         words = [self.program, "build", "--tag", name, *(["--network", network] if network else [])]
         words += self._proxies()
         # Docker's older builder knows no secrets.
-        variables = {**os.environ, "DOCKER_BUILDKIT": "1"} if secrets else None
+        variables = _with_buildkit() if secrets else None
         with _as_files(secrets) as files:
             words += [f"--secret=id={secret},src={file}" for secret, file in files.items()]
             done = subprocess.run([*words, str(context)], stdout=sys.stderr, env=variables, check=False)
@@ -171,6 +171,19 @@ class Engine:
                 where=str(context / "Dockerfile"),
                 hint=_CORRECT + (_SECRETS_NEED if secrets else ""),
             )
+
+    def mounts_secrets(self) -> bool:
+        """Whether its builds can show a secret to a command: podman's can, Docker's by BuildKit."""
+        if self._is_podman:
+            return True
+        done = subprocess.run(
+            [self.program, "build", "--help"],
+            env=_with_buildkit(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode == 0 and "--secret" in done.stdout
 
     def _proxies(self) -> list[str]:
         """Options that hand on the proxies; podman does it by itself.
@@ -307,6 +320,10 @@ def find_engine(program: str | None = None) -> Engine:
         f"there is no container engine '{program}' here" if program else "there is no container engine here",
         hint="install Docker or podman, or name where it is; `truss serve` and `truss build` need none",
     )
+
+
+def _with_buildkit() -> dict[str, str]:
+    return {**os.environ, "DOCKER_BUILDKIT": "1"}
 
 
 @contextlib.contextmanager

@@ -196,6 +196,8 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"messages": [*CHAT, {"role": "user", "content": [{"type": "image"}]}]}, r"messages\[1\].content"),
     ({"prompt": "a", "max_new_tokens": "ten"}, "`max_new_tokens` must be int, not 'ten'"),
     ({"prompt": "a", "max_new_tokens": True}, "`max_new_tokens` must be int"),
+    ({"prompt": "a", "max_tokens": -1}, "`max_new_tokens` must be at least 1, not -1"),
+    ({"prompt": "a", "top_p": -0.1}, "`top_p` must be at least 0"),
     ({"prompt": "a", "do_sample": 1}, "`do_sample` must be bool"),
     ({"prompt": "a", "stop": [""]}, "`stop`"),
     ({"prompt": "a", "colour": "red"}, "unknown options .'colour'"),

@@ -46,6 +46,10 @@ class Model:
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer `{"inputs": texts}` with one entry per text."""
         texts = list(request["inputs"])
+        for text in texts:
+            words = text if isinstance(text, list) else [text]
+            if not all(isinstance(word, str) for word in words):
+                raise BadRequestError(f"an input is a text, or the words of one, not {text!r}")
         # Texts of similar length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         size = self._settings["batch_size"]
@@ -100,3 +104,9 @@ class Model:
         if self._settings["trust_remote_code"]:
             options["trust_remote_code"] = True
         return getattr(transformers, kind).from_pretrained(self._folder, local_files_only=True, **options)
+
+
+class BadRequestError(ValueError):
+    """What is wrong with a request, which is answered with 400."""
+
+    bad_request = True

@@ -18,8 +18,11 @@ every request gets.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import traceback
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -65,7 +68,7 @@ class Model:
         """Answer `{"inputs": [...]}` with one prediction per input."""
         inputs = [self._opened(item) for item in request["inputs"]]
         answer = {"plain": self._plain_calls, "named": self._named_calls}
-        with torch.inference_mode():
+        with torch.inference_mode(), reading_of_request():
             predictions = answer[self._settings["call"]](inputs) if inputs else []
         return {"predictions": [_plain(prediction) for prediction in predictions]}
 
@@ -122,6 +125,22 @@ class BadRequestError(ValueError):
     bad_request = True
 
 
+@contextlib.contextmanager
+def reading_of_request() -> Iterator[None]:
+    """Answer 400 for what the pipeline raises before it calls the model: it could not read the request."""
+    try:
+        yield
+    except (BadRequestError, ImportError, MemoryError, RuntimeError):
+        raise
+    except Exception as error:
+        passed = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if passed & {"_call_impl", "postprocess"}:  # the first is how torch calls a model
+            raise
+        raise BadRequestError(
+            f"the pipeline cannot read this input: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _image(value: Any) -> Any:
     """An image out of a file's bytes, or an array (height, width, channels) of uint8; else what was given.
 
@@ -141,8 +160,11 @@ def _image(value: Any) -> Any:
 def _sound(value: Any) -> Any:
     """A sound out of a file's bytes, base64 text or address: WAV is read here, other formats by ffmpeg."""
     if isinstance(value, str) and value.startswith(("http://", "https://")):
-        with urlopen(value, timeout=FETCH_SECONDS) as response:  # noqa: S310 - the scheme was looked at
-            value = response.read()
+        try:
+            with urlopen(value, timeout=FETCH_SECONDS) as response:  # noqa: S310 - the scheme was looked at
+                value = response.read()
+        except OSError as error:
+            raise BadRequestError(f"the sound at {value} cannot be fetched: {error}") from None
     elif isinstance(value, str):
         head, comma, rest = value.partition(",")
         text = rest if comma and head.startswith("data:") else value

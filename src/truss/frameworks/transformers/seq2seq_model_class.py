@@ -12,6 +12,9 @@ tokenizer come from the files beside this one; nothing is fetched.
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +84,14 @@ class Model:
         """One entry; a list of them when several sequences are asked for one text."""
         options = dict(item) if isinstance(item, dict) else {"text": item}
         if "text" not in options:
-            raise ValueError(f"an input needs the key `text`; this one has {sorted(options)}")
+            raise BadRequestError(f"an input needs the key `text`; this one has {sorted(options)}")
         text = options.pop("text")
         if not isinstance(text, str):
-            raise ValueError(f"`text` must be a text, not {type(text).__name__}")  # noqa: TRY004
+            raise BadRequestError(f"`text` must be a text, not {type(text).__name__}")
         if options.keys() - OPTIONS:
-            raise ValueError(f"unknown options {sorted(set(options) - OPTIONS)}; known are {sorted(OPTIONS)}")
+            raise BadRequestError(
+                f"unknown options {sorted(set(options) - OPTIONS)}; known are {sorted(OPTIONS)}"
+            )
         written = self._generate(text, {**self._settings["generation"], **options})
         entries = [{self._settings["answer_key"]: text} for text in written]
         return entries[0] if len(entries) == 1 else entries
@@ -95,7 +100,8 @@ class Model:
         # One text at a time: in a padded batch, near ties may be decided differently.
         tokens = self.tokenizer(self._settings["prefix"] + text, return_tensors="pt").to(self.model.device)
         tokens.pop("token_type_ids", None)  # some tokenizers make them; no encoder-decoder takes them
-        sequences = self.model.generate(**tokens, **options)
+        with reading_of_request():
+            sequences = self.model.generate(**tokens, **options)
         return list(self.tokenizer.batch_decode(sequences, skip_special_tokens=True))
 
     def _dtype(self) -> Any:
@@ -111,3 +117,21 @@ class Model:
         if self._settings["trust_remote_code"]:
             options["trust_remote_code"] = True
         return getattr(transformers, kind).from_pretrained(self._folder, local_files_only=True, **options)
+
+
+class BadRequestError(ValueError):
+    """What is wrong with a request, which is answered with 400."""
+
+    bad_request = True
+
+
+@contextlib.contextmanager
+def reading_of_request() -> Iterator[None]:
+    """Answer 400 for options that are refused before the model is called: some exclude others."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # That is how torch calls a model.
+        if any(frame.f_code.co_name == "_call_impl" for frame, _ in traceback.walk_tb(error.__traceback__)):
+            raise
+        raise BadRequestError(str(error)) from error

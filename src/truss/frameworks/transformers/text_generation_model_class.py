@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,11 @@ OPTIONS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_NUMBERS, (int, float)),
     **dict.fromkeys((*_FLAGS, "add_special_tokens", "continue_final_message"), (bool,)),
     "stop_strings": (str, list),
+}
+LEAST = {
+    **dict.fromkeys(("max_new_tokens", "max_length", "num_beams", "num_return_sequences"), 1),
+    **dict.fromkeys(("min_new_tokens", "min_length", "no_repeat_ngram_size", "top_k"), 0),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repetition_penalty"), 0),
 }
 OTHER_NAMES = {
     "max_tokens": "max_new_tokens",
@@ -167,6 +173,8 @@ class Model:
             kinds = OPTIONS[name]
             fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
             check(fits, f"`{name}` must be {' or '.join(kind.__name__ for kind in kinds)}, not {value!r}")
+            least = LEAST.get(name)
+            check(least is None or value >= least, f"`{name}` must be at least {least}, not {value!r}")
         if options.get("temperature") == 0:
             options = {**options, "do_sample": False}
             del options["temperature"]
@@ -183,7 +191,7 @@ class Model:
         options = dict(options)
         if "seed" in options:
             torch.manual_seed(options.pop("seed"))
-        with torch.inference_mode():
+        with torch.inference_mode(), reading_of_request():
             return self.pipeline(prompt, **options)
 
     def _stream(
@@ -321,6 +329,18 @@ class BadRequestError(ValueError):
     """What is wrong with a request, which is answered with 400."""
 
     bad_request = True
+
+
+@contextlib.contextmanager
+def reading_of_request() -> Iterator[None]:
+    """Answer 400 for options that are refused before the model is called: some exclude others."""
+    try:
+        yield
+    except ValueError as error:
+        passed = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if passed & {"_call_impl", "postprocess"}:  # the first is how torch calls a model
+            raise
+        raise BadRequestError(str(error)) from error
 
 
 def check(holds: object, message: str) -> None:
