@@ -95,3 +95,11 @@ def test_a_few_bytes_of_parquet_that_say_they_are_many_rows_are_refused():
     assert file.tell() < 10_000
     with pytest.raises(MalformedBodyError, match="2097152 rows of 1 columns"):
         decode_parquet(file.getvalue(), None)
+
+
+def test_a_few_bytes_of_parquet_that_unpack_to_many_are_refused():
+    file = io.BytesIO()
+    texts = pa.array(["x" * (1 << 20)] * 65)
+    parquet.write_table(pa.table({"a": texts}), file, compression="zstd", use_dictionary=False)
+    with pytest.raises(MalformedBodyError, match="unpack to"):
+        decode_parquet(file.getvalue(), None)

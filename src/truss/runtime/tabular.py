@@ -18,6 +18,8 @@ from truss.model.tables import rows_of
 _FLAGS = {"true": True, "false": False}
 _FEW_CELLS = 1 << 20
 _CELLS_PER_BYTE = 64
+_FEW_BYTES = 64 << 20
+_UNPACKED_PER_BYTE = 64
 
 
 def decode_csv(body: bytes | memoryview, signature: Signature | None) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
 
     Raises:
         UnsupportedBodyError: pyarrow, which reads it, is not installed where the model runs.
-        MalformedBodyError: not Parquet, or a table of far more cells than its bytes can hold.
+        MalformedBodyError: not Parquet, or a table of far more cells, or bytes, than its own can hold.
     """
     try:
         import pyarrow
@@ -56,7 +58,13 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
         ) from None
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(body))
-        check_cells(file.metadata.num_rows, file.metadata.num_columns, len(body))
+        about = file.metadata
+        check_cells(about.num_rows, about.num_columns, len(body))
+        unpacked = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+        if unpacked > max(_FEW_BYTES, _UNPACKED_PER_BYTE * len(body)):
+            raise MalformedBodyError(
+                f"the {len(body)} bytes say that they unpack to {unpacked}", hint="send fewer rows at a time"
+            )
         table = file.read()
     except (pyarrow.ArrowException, OSError) as error:
         raise MalformedBodyError(
