@@ -132,7 +132,9 @@ def test_from_the_first_deployment_to_the_last_trace(name, words, bench, small, 
 @pytest.mark.registry
 @pytest.mark.network
 @pytest.mark.xdist_group("images")
-@pytest.mark.parametrize(("name", "words"), [("ecs", ("--no-wait",)), ("lambda", ())])
+@pytest.mark.parametrize(
+    ("name", "words"), [("ecs", ("--no-wait",)), ("lambda", ()), ("sagemaker", ("--no-wait",))]
+)
 def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, server, tmp_path):
     """ECR's API makes and removes the repository; the image goes to a registry that wants ECR's token.
 
@@ -144,7 +146,11 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
     reset(server)
     folder = small("steps")
     ecr = boto3.client("ecr")
-    address = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/truss/steps"
+    repository = f"truss/{name}/steps"
+    address = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{repository}"
+    namesake = "truss/elsewhere/steps"  # of the deployment of this name to another service
+    mark = {"Key": "truss:deployment", "Value": "steps"}
+    ecr.create_repository(repositoryName=namesake, tags=[mark])
     with running_registry(tmp_path / "registry", protected=True) as registry:
         words = ("--to", name, "--registry", registry.host, *words)
 
@@ -155,34 +161,34 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
 
         asked = run("deploy", ok=False)
         assert "Make these changes?" in asked.stderr
-        assert "+ ecr:repository/truss/steps" in asked.stderr
-        assert left() == []
+        assert f"+ ecr:repository/{repository}" in asked.stderr
+        assert left() == [namesake]
         first = json.loads(run("deploy", "--yes", "--json").stdout)
-        found = ecr.describe_repositories()["repositories"]
-        assert [one["repositoryUri"] for one in found] == [address]
+        found = [one["repositoryUri"] for one in ecr.describe_repositories()["repositories"]]
+        assert sorted(found) == sorted([address, address.replace(repository, namesake)])
         assert first["image"].startswith(f"{address}@sha256:")
         digest = first["image"].partition("@")[2]
         known = Found(Credentials("AWS", "123456789012-auth-token"))
-        pushed = Registry(registry.host, find=lambda _: known).repository("truss/steps")
+        pushed = Registry(registry.host, find=lambda _: known).repository(repository)
         assert str(pushed.manifest(digest).digest) == digest
         if name == "lambda":
-            policy = json.loads(ecr.get_repository_policy(repositoryName="truss/steps")["policyText"])
+            policy = json.loads(ecr.get_repository_policy(repositoryName=repository)["policyText"])
             assert policy["Statement"][0]["Principal"] == {"Service": ["lambda.amazonaws.com"]}
         again = run("deploy", "--yes").stderr
         assert "Making" not in again
         assert "Changing" not in again
 
-        elsewhere = f"{registry.host}/truss/steps@{digest}"
+        elsewhere = f"{registry.host}/{repository}@{digest}"
         run("deploy", "--yes", "--no-wait", "--image", elsewhere, "--repository", f"{registry.host}/other")
-        assert len(ecr.describe_repositories()["repositories"]) == 1, "earlier revisions need it"
-        assert "ecr:repository/truss/steps" in run("destroy", "--yes", "--json").stdout
-        assert left() == []
+        assert len(ecr.describe_repositories()["repositories"]) == 2, "earlier revisions need it"
+        assert f"ecr:repository/{repository}" in run("destroy", "--yes", "--json").stdout
+        assert left() == [namesake]
 
-    ecr.create_repository(repositoryName="truss/steps")
+    ecr.create_repository(repositoryName=repository)
     taken = run("deploy", "--yes", ok=False)
     assert "not made by Truss" in taken.stderr
     assert "Pushing" not in taken.stderr
-    assert left() == ["truss/steps"]
+    assert sorted(left()) == sorted([namesake, repository])
 
 
 @cache

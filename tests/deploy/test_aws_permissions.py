@@ -122,9 +122,8 @@ def others(name: str) -> None:
         "Principal": {"Service": "example.amazonaws.com"},
         "Action": "ecr:BatchGetImage",
     }
-    boto3.client("ecr").set_repository_policy(
-        repositoryName="truss/iris", policyText=json.dumps({"Version": "2012-10-17", "Statement": [reader]})
-    )
+    text = json.dumps({"Version": "2012-10-17", "Statement": [reader]})
+    boto3.client("ecr").set_repository_policy(repositoryName=f"truss/{name}/iris", policyText=text)
 
 
 def scaled_otherwise() -> None:

@@ -28,9 +28,12 @@ from truss.deploy.sizes import MIB, Size, enough
 from truss.deploy.target import Feature, Revision, State, Status, option
 from truss.errors import PlanError
 
+_SERVICE = "ecs"
 _EXECUTION = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 _CONTAINER = "model"
 _MOST_GPUS = 16
+_MOST_DESCRIBED = 100
+"""Clusters: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeClusters.html"""
 _LONGEST_STOP = 120
 """Seconds: the most that Fargate gives a container to stop."""
 
@@ -200,7 +203,7 @@ def _price(options: EcsOptions, copy: _Copy) -> Price | None:
 def _resources(release: Release, options: EcsOptions, copy: _Copy) -> Iterator[Resource]:
     name = release.name
     if not options.repository:
-        yield repositories.image_repository(name)
+        yield repositories.image_repository(_SERVICE, name)
     for one in release.secrets:
         yield secrets.secret(name, one)
     yield logs.log_group(name)
@@ -315,7 +318,7 @@ def _service(release: Release, options: EcsOptions) -> dict[str, Any]:
 
 
 def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
-    yield from repositories.storage_notes(release.name, options.repository)
+    yield from repositories.storage_notes(_SERVICE, release.name, options.repository)
     if not options.certificate and not options.internal:
         yield "it speaks plain HTTP; --certificate ARN makes that HTTPS, --internal keeps it in its network"
     if release.accelerator is not None:
@@ -335,7 +338,7 @@ _SCALED = scaling.Scaling(
 )
 
 _KINDS = (
-    repositories.ImageRepository(),
+    repositories.ImageRepository(_SERVICE),
     secrets.Secret(),
     logs.LogGroup(),
     roles.Role(),
@@ -358,6 +361,8 @@ class EcsPlatform(repositories.KeepsImages):
         account: The account.
     """
 
+    service = _SERVICE
+
     def __init__(self, account: Account) -> None:
         super().__init__(account, _KINDS, (network.Network(),))
 
@@ -365,11 +370,16 @@ class EcsPlatform(repositories.KeepsImages):
         """Those whose cluster has our mark."""
         listed = self.account.listed("ecs", "list_clusters", "clusterArns")
         arns = [arn for arn in listed if arn.rpartition("/")[2].startswith(tasks.cluster_name(""))]
-        told = (
-            self.account.call("ecs", "describe_clusters", clusters=arns, include=["TAGS"])["clusters"]
-            if arns
-            else []
-        )
+        told = [
+            one
+            for first in range(0, len(arns), _MOST_DESCRIBED)
+            for one in self.account.call(
+                "ecs",
+                "describe_clusters",
+                clusters=arns[first : first + _MOST_DESCRIBED],
+                include=["TAGS"],
+            )["clusters"]
+        ]
         names = sorted(filter(None, (marked(one.get("tags")) for one in told)))
         return [status for status in map(self.status, names) if status is not None]
 

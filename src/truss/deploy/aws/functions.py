@@ -17,6 +17,7 @@ from truss.deploy.sizes import MIB, gibibytes
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import DeployError, PlanError
 
+_SERVICE = "lambda"
 _LOGS = "/aws/lambda/truss-"
 _EXECUTION = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 _ABSENT = "ResourceNotFoundException"
@@ -110,7 +111,7 @@ def _memory(release: Release) -> tuple[int, str]:
 def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterator[Resource]:
     name = release.name
     if not options.repository:
-        yield repositories.image_repository(name, ["lambda.amazonaws.com"])
+        yield repositories.image_repository(_SERVICE, name, ["lambda.amazonaws.com"])
     yield logs.log_group(name, _LOGS)
     yield roles.role(name, "function", "lambda.amazonaws.com", [_EXECUTION])
     secrets = {variable: SecretValue(one) for variable, one in release.secret_variables.items()}
@@ -134,7 +135,7 @@ def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterato
 
 
 def _notes(release: Release, options: LambdaOptions) -> Iterator[str]:
-    yield from repositories.storage_notes(release.name, options.repository)
+    yield from repositories.storage_notes(_SERVICE, release.name, options.repository)
     yield "a request and an answer may have 6 MB each; answers are not streamed; the image may have 10 GB"
     if not options.public:
         yield "only who signs requests with the account's credentials may ask it; --public lets everybody"
@@ -354,7 +355,7 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_KINDS = (repositories.ImageRepository(), logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
+_KINDS = (repositories.ImageRepository(_SERVICE), logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
 
 _READING = (
     Right("lambda", ("ListFunctions",)),
@@ -368,6 +369,8 @@ class LambdaPlatform(repositories.KeepsImages):
     Args:
         account: The account.
     """
+
+    service = _SERVICE
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, _KINDS)

@@ -41,7 +41,11 @@ READ_BY_SERVICES = Right("ecr", ("SetRepositoryPolicy",), _OURS)
 
 
 class ImageRepository:
-    """A repository of a deployment's own; it goes with the deployment, and all images in it do."""
+    """A repository of a deployment's own; it goes with the deployment, and all images in it do.
+
+    Args:
+        service: The service that the deployment runs on; one of the same name on another keeps its images.
+    """
 
     kind = "ecr:repository"
     rights = (
@@ -61,6 +65,9 @@ class ImageRepository:
             _OURS,
         ),
     )
+
+    def __init__(self, service: str) -> None:
+        self._service = service
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name."""
@@ -87,7 +94,7 @@ class ImageRepository:
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
-        found = self._named(account, repository_name(deployment))
+        found = self._named(account, repository_name(self._service, deployment))
         return [found] if found is not None and found.deployment == deployment else []
 
     def _named(self, account: Account, name: str) -> Found | None:
@@ -103,16 +110,19 @@ class ImageRepository:
 class KeepsImages(Kinds[Account]):
     """A platform of an account that has repositories of images beside it."""
 
+    service: str
+    """Its service, by which the repositories are named."""
+
     def storage(self, deployment: str) -> Storage:
         """The repository of a deployment, which need not be there yet.
 
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
         """
-        account, name = self.account, repository_name(deployment)
+        account, name = self.account, repository_name(self.service, deployment)
         region = account.region_name
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         host = f"{account.number}.dkr.ecr.{region}.{suffix}"
-        key = image_repository(deployment).key
+        key = image_repository(self.service, deployment).key
         return Storage(key, f"{host}/{name}", f"{account.registry or host}/{name}")
 
     def login(self) -> Credentials:
@@ -125,20 +135,22 @@ class KeepsImages(Kinds[Account]):
         return Credentials(user, password, source="ECR's GetAuthorizationToken")
 
 
-def repository_name(deployment: str) -> str:
-    """The name of a deployment's repository."""
-    return f"truss/{deployment}"
+def repository_name(service: str, deployment: str) -> str:
+    """The name of the repository of a deployment to a service."""
+    return f"truss/{service}/{deployment}"
 
 
-def image_repository(deployment: str, readers: Sequence[str] = ()) -> Resource:
+def image_repository(service: str, deployment: str, readers: Sequence[str] = ()) -> Resource:
     """The repository of a deployment.
 
     Args:
+        service: The service that it runs on: `ecs`.
         deployment: The deployment.
         readers: Services that take images out of it by themselves, as `lambda.amazonaws.com`.
     """
     body = {"deployment": deployment, "readers": list(readers)}
-    return Resource(ImageRepository.kind, repository_name(deployment), body, "ecr:CreateRepository")
+    name = repository_name(service, deployment)
+    return Resource(ImageRepository.kind, name, body, "ecr:CreateRepository")
 
 
 def reading(services: Sequence[str]) -> dict[str, Any]:
@@ -146,14 +158,15 @@ def reading(services: Sequence[str]) -> dict[str, Any]:
     return {"Effect": "Allow", "Principal": {"Service": services}, "Action": list(_READING)}
 
 
-def storage_notes(deployment: str, repository: str) -> Iterator[str]:
+def storage_notes(service: str, deployment: str, repository: str) -> Iterator[str]:
     """What a plan says of where its images are; nothing where the user says that.
 
     https://aws.amazon.com/ecr/pricing/
     """
     if not repository:
+        name = repository_name(service, deployment)
         yield (
-            f"its images are kept in the repository {repository_name(deployment)} of ECR, $0.10 a GB and "
+            f"its images are kept in the repository {name} of ECR, $0.10 a GB and "
             "month (list price of 2025-11), and go with the deployment"
         )
 

@@ -44,6 +44,7 @@ MACHINES = (
 SERVERLESS = tuple(Size(f"serverless with {gib} GB", 6, gib * GIB) for gib in range(1, 7))
 """https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html; cores grow with the memory."""
 
+_SERVICE = "sagemaker"
 _VARIANT = "all"
 _PREFIX = "truss-"
 _ENDPOINTS, _CONFIGS, _MODELS = (f"{one}/{_PREFIX}*" for one in ("endpoint", "endpoint-config", "model"))
@@ -136,7 +137,7 @@ def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
 def _resources(release: Release, options: SageMakerOptions, size: Size) -> Iterator[Resource]:
     name = release.name
     if not options.repository:
-        yield repositories.image_repository(name)
+        yield repositories.image_repository(_SERVICE, name)
     yield logs.log_group(name, _LOGS)
     yield roles.role(name, "model", "sagemaker.amazonaws.com", [], list(_rights(options)))
     role = Output(f"{roles.Role.kind}/{roles.role_name(name, 'model')}", "arn")
@@ -200,7 +201,7 @@ def _capacity(options: SageMakerOptions, size: Size) -> dict[str, Any]:
 
 
 def _notes(release: Release, options: SageMakerOptions) -> Iterator[str]:
-    yield from repositories.storage_notes(release.name, options.repository)
+    yield from repositories.storage_notes(_SERVICE, release.name, options.repository)
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     largest = {"machines": "25 MB", "serverless": "4 MB", "asynchronous": "1 GB"}[options.mode]
     yield f"a request may have {largest}" + (
@@ -357,7 +358,7 @@ _SCALED = scaling.Scaling(
 )
 
 _KINDS = (
-    repositories.ImageRepository(),
+    repositories.ImageRepository(_SERVICE),
     logs.LogGroup(_LOGS),
     roles.Role(),
     MODEL,
@@ -384,6 +385,8 @@ class SageMakerPlatform(repositories.KeepsImages):
     Args:
         account: The account.
     """
+
+    service = _SERVICE
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, _KINDS)
