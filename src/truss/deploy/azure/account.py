@@ -31,6 +31,7 @@ _GROUPS = "2021-04-01"
 _BETWEEN_LOOKS = 5.0
 """Seconds between two looks at something long, unless Azure says how many."""
 
+_MAY = "`truss targets TARGET --permissions` prints the role that deploying takes"
 _LOG_IN = "log in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
 
 
@@ -252,7 +253,7 @@ def _refusal(error: Any, what: str) -> DeployError:
     message = (said.message if said is not None else None) or error.message
     text = f"Azure refuses {what}: {message}"
     if reply.status_code in (401, 403):
-        return PlatformAuthError(text, hint="the guide lists the roles that deploying needs")
+        return PlatformAuthError(text, hint=_MAY)
     if _is_limit(code, reply.status_code):
         return QuotaError(text, hint="ask for a higher quota (portal, Quotas), or remove what is not needed")
     return PlatformRefusalError(text, code=_ABSENT if reply.status_code == 404 else code)

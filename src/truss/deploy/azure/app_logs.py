@@ -15,6 +15,11 @@ _MOST = 300
 """Lines that the stream begins with at most."""
 
 
+_APPS = "Microsoft.App/containerApps"
+RIGHTS = (f"{_APPS}/getAuthToken/action", f"{_APPS}/revisions/replicas/read")
+"""The actions that reading takes."""
+
+
 def lines_of(
     account: Account, app: str, api: str, revision: str, *, follow: bool, lines: int
 ) -> Iterator[str]:

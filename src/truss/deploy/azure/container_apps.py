@@ -13,11 +13,12 @@ from truss.deploy import endpoint
 from truss.deploy.azure import app_logs
 from truss.deploy.azure.account import Account, marked, tags
 from truss.deploy.azure.identity import GROUP, LOCATION, Group, Identity, identity, principal_of
+from truss.deploy.azure.permissions import PUSHING, role
 from truss.deploy.azure.registry import Pull, Registry, pull, registry, registry_of
 from truss.deploy.azure.things import Thing, template
 from truss.deploy.changes import restricted
 from truss.deploy.kinds import Kinds
-from truss.deploy.plan import Output, Plan, Price, Resource, SecretValue
+from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
 from truss.deploy.sizes import GIB, Size, enough, gibibytes
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
@@ -116,6 +117,10 @@ class ContainerAppsTarget:
     def connect(self, options: ContainerAppsOptions) -> ContainerAppsPlatform:
         """The resource group, with the credentials that Azure's client finds."""
         return ContainerAppsPlatform(Account(options.subscription, options.group))
+
+    def permissions(self) -> File:
+        """A role for whoever deploys there."""
+        return role("Container Apps", (*_KINDS, *_LOOKUPS), (*_WAITING, *app_logs.RIGHTS, *PUSHING))
 
 
 def _check(release: Release, options: ContainerAppsOptions) -> None:
@@ -287,6 +292,12 @@ class NamedEnvironment:
     kind = "containerapps:shared-environment"
     type = f"{_TYPE}/managedEnvironments"
     api = _API
+    actions = ("read", "join/action")
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """The actions, as roles name them."""
+        return tuple(f"{self.type}/{action}" for action in self.actions)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this name, whoever made it."""
@@ -305,6 +316,7 @@ class NamedIdentity(NamedEnvironment):
     kind = "shared-identity"
     type = Identity.type
     api = Identity.api
+    actions = ("read", "assign/action")
 
 
 class Environment(Thing):
@@ -313,6 +325,7 @@ class Environment(Thing):
     kind = "containerapps:environment"
     type = f"{_TYPE}/managedEnvironments"
     api = _API
+    actions = ("read", "write", "delete", "join/action")
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Its workload profiles."""
@@ -339,6 +352,7 @@ class App(Thing):
     kind = "containerapps:app"
     type = f"{_TYPE}/containerApps"
     api = _API
+    actions = ("read", "write", "delete", "listSecrets/action", "revisions/read", "revisions/restart/action")
 
     def name_of(self, deployment: str) -> str:
         """It is called as the deployment: its address begins so."""
@@ -415,6 +429,8 @@ def _spelled(location: str) -> str:
 
 _KINDS = (Identity(), Pull(principal_of), Environment(), App())
 _LOOKUPS = (Group(), Registry(), NamedEnvironment(), NamedIdentity())
+_WAITING = (f"{_TYPE}/locations/*/read",)
+"""Where Azure tells of what takes long."""
 
 
 class ContainerAppsPlatform(Kinds[Account]):

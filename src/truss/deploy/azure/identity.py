@@ -18,6 +18,7 @@ class Group:
     """The resource group, which has to be there."""
 
     kind = "group"
+    rights = ("Microsoft.Resources/subscriptions/resourceGroups/read",)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one that is named, and its region."""
@@ -38,6 +39,7 @@ class Identity(Thing):
     kind = "identity"
     type = "Microsoft.ManagedIdentity/userAssignedIdentities"
     api = "2023-01-31"
+    actions = ("read", "write", "delete", "assign/action")
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """There is nothing to say of it but where it is."""

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 from truss.deploy import endpoint
 from truss.deploy.azure.account import MARK, Account, marked, tags
+from truss.deploy.azure.permissions import PUSHING, role
 from truss.deploy.azure.registry import Pull, Registry, pull, registry, registry_of
 from truss.deploy.azure.things import Thing, template
 from truss.deploy.changes import restricted
 from truss.deploy.kinds import Kinds
-from truss.deploy.plan import Output, Plan, Price, Resource, SecretValue
+from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.release import LIVE, PORT, READY, Release
 from truss.deploy.sizes import GIB, Size, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
@@ -116,6 +117,10 @@ class MachineLearningTarget:
     def connect(self, options: MachineLearningOptions) -> MachineLearningPlatform:
         """The workspace, with the credentials that Azure's client finds."""
         return MachineLearningPlatform(Account(options.subscription, options.group, options.workspace))
+
+    def permissions(self) -> File:
+        """A role for whoever deploys there."""
+        return role("Azure Machine Learning", (*_KINDS, *_LOOKUPS), (*_FURTHER, *PUSHING))
 
 
 def _check(options: MachineLearningOptions) -> None:
@@ -224,6 +229,7 @@ class Workspace:
     """The workspace, which has to be there."""
 
     kind = "azureml:workspace"
+    rights = (f"{_TYPE}/read",)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one that is named, and its region."""
@@ -268,6 +274,7 @@ class Environment(_OfWorkspace):
     kind = "azureml:environment"
     type = f"{_TYPE}/environments"
     api = _API
+    actions = ("*",)  # Azure names no action for the removal of one with all its versions
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A version; it also keeps the variables that the model had with it."""
@@ -357,6 +364,7 @@ class Connection(_OfWorkspace):
     kind = "azureml:secrets"
     type = f"{_TYPE}/connections"
     api = _API
+    actions = ("read", "write", "delete", "listsecrets/action")
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Custom keys; it takes no tags, so the mark is with what it tells of itself."""
@@ -410,6 +418,7 @@ class Endpoint(_OfWorkspace):
     kind = "azureml:endpoint"
     type = f"{_TYPE}/onlineEndpoints"
     api = _API
+    actions = ("read", "write", "delete", "listKeys/action")
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """All of it; without `traffic` no deployment is asked."""
@@ -466,6 +475,7 @@ class Deployed(_OfWorkspace):
     kind = "azureml:deployment"
     type = f"{_TYPE}/onlineEndpoints/deployments"
     api = _API
+    actions = ("read", "write", "delete", "getLogs/action")
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """All of it."""
@@ -605,6 +615,13 @@ def _send(account: Account, name: str, traffic: Mapping[str, int]) -> None:
 
 _KINDS = (Environment(), Connection(), Endpoint(), Pull(_principal), Deployed())
 _LOOKUPS = (Workspace(), Registry())
+_FURTHER = (
+    # Where Azure tells of what takes long.
+    "Microsoft.MachineLearningServices/locations/*/read",
+    # An endpoint's identity may read secrets only if whoever makes it may:
+    # https://learn.microsoft.com/azure/machine-learning/concept-secret-injection
+    f"{_TYPE}/metadata/secrets/read",
+)
 _PARAMETERS = {"workspace": {"type": "string"}, "version": {"type": "string", "defaultValue": "1"}}
 
 

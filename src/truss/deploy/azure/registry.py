@@ -32,6 +32,7 @@ class Registry:
     """A registry, which has to be there: looked up by its address in the whole subscription."""
 
     kind = "acr:registry"
+    rights = ("Microsoft.ContainerRegistry/registries/read",)
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The one of this address."""

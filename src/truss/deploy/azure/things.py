@@ -26,12 +26,19 @@ class Thing:
         type: What Azure calls it.
         api: The version of its API.
         awaited: Whether what follows it in a plan needs it, without using an output of it.
+        actions: What Azure has to allow for all that is done with it, without the type.
     """
 
     kind: str
     type: str
     api: str
     awaited = False
+    actions: tuple[str, ...] = ("read", "write", "delete")
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """The actions, as roles name them."""
+        return tuple(f"{self.type}/{action}" for action in self.actions)
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """What is sent to make it what a plan's body says."""
