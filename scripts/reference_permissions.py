@@ -17,7 +17,7 @@ INTRODUCTION = """\
 
 What a platform has to allow to whoever deploys there, with any of a target's options: to plan, deploy, look,
 read logs, go back and destroy. `truss targets TARGET --permissions` prints the same. How it is put in force:
-[AWS](../guides/deploy/aws.md), [Google Cloud](../guides/deploy/google.md), [Azure](../guides/deploy/azure.md),
+[AWS](../guides/deploy/aws.md), [Azure](../guides/deploy/azure.md), [Google](../guides/deploy/google.md),
 [Kubernetes](../guides/deploy/kubernetes.md).
 """
 
