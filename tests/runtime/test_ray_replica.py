@@ -41,13 +41,21 @@ class Serve:
         await self._life
 
     async def post(self, path, body, root=""):
+        status, content = await self._ask("POST", path, body, root)
+        return status, json.loads(content)
+
+    async def get(self, path, root):
+        return await self._ask("GET", path, b"", root)
+
+    async def _ask(self, method, path, body, root):
         scope = {
             "type": "http",
-            "method": "POST",
+            "scheme": "http",
+            "method": method,
             "path": path,
             "root_path": root,
             "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"content-type", b"application/json"), (b"host", b"ray:8000")],
         }
         sent = []
         messages = [{"type": "http.request", "body": body}]
@@ -61,7 +69,7 @@ class Serve:
             sent.append(message)
 
         await self._replica(scope, receive, send)
-        return sent[0]["status"], json.loads(b"".join(one.get("body", b"") for one in sent))
+        return sent[0]["status"], b"".join(one.get("body", b"") for one in sent)
 
 
 def test_requests_below_the_prefix_are_the_models(small):
@@ -74,6 +82,10 @@ def test_requests_below_the_prefix_are_the_models(small):
             assert await serve.post("/predict", b"{}") == (200, right)
             status, said = await serve.post("/one/nowhere", b"{}", "/one")
             assert (status, said["error"]["type"]) == (404, "not_found")
+            _, page = await serve.get("/one/docs", "/one")
+            assert b"http://ray:8000/one/v1/models/model:predict" in page
+            _, document = await serve.get("/one/openapi.json", "/one")
+            assert json.loads(document)["servers"] == [{"url": "/one"}]
 
     asyncio.run(scenario())
 

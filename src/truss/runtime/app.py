@@ -350,14 +350,15 @@ class App:
     async def _schema(self, _: Exchange) -> Reply:
         return Reply(200, *await self._documents.schema())
 
-    async def _openapi(self, _: Exchange) -> Reply:
-        return Reply(200, *await self._documents.openapi())
+    async def _openapi(self, exchange: Exchange) -> Reply:
+        return Reply(200, *await self._documents.openapi(exchange.scope.get("root_path", "")))
 
     async def _page(self, exchange: Exchange) -> Reply:
         headers = dict(exchange.scope["headers"])
         # Behind a proxy that ends TLS, clients ask by https.
         scheme = "https" if headers.get(b"x-forwarded-proto") == b"https" else exchange.scope["scheme"]
-        return Reply(200, *await self._documents.page(headers.get(b"host", b"").decode("latin-1"), scheme))
+        host, prefix = headers.get(b"host", b"").decode("latin-1"), exchange.scope.get("root_path", "")
+        return Reply(200, *await self._documents.page(host, scheme, prefix))
 
     async def _models(self, _: Exchange) -> Reply:
         """The models, as KServe lists them and as OpenAI does."""

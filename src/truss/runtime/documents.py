@@ -52,19 +52,21 @@ class Documents:
         description = await self._description()
         return msgspec.json.encode(description.schema()), _JSON, ()
 
-    async def openapi(self) -> Document:
-        """The OpenAPI document."""
-        return msgspec.json.encode(openapi.document(await self._description())), _JSON, ()
+    async def openapi(self, prefix: str) -> Document:
+        """The OpenAPI document; `prefix` is what is before all paths."""
+        return msgspec.json.encode(openapi.document(await self._description(), prefix)), _JSON, ()
 
-    async def page(self, host: str, scheme: str) -> Document:
+    async def page(self, host: str, scheme: str, prefix: str) -> Document:
         """The page for people.
 
         Args:
             host: What the client calls the server: its `Host` header.
             scheme: `http` or `https`.
+            prefix: What is before all paths.
         """
         description = await self._description()
-        text = page.page(description, openapi.document(description), page.base_of(host, scheme))
+        base = page.base_of(host, scheme) + prefix
+        text = page.page(description, openapi.document(description), base)
         return text.encode(), b"text/html; charset=utf-8", page.HEADERS
 
     async def _description(self) -> Description:

@@ -17,8 +17,13 @@ _V2 = f"/v2/models/{MODEL_NAME}"
 _Json = dict[str, Any]
 
 
-def document(described: Description) -> _Json:
-    """The document of a server of this model; paths are relative to where it is found."""
+def document(described: Description, prefix: str = "") -> _Json:
+    """The document of a server of this model.
+
+    Args:
+        described: The model.
+        prefix: What is before all paths, as ASGI's `root_path` has it; empty: nothing.
+    """
     components = _components(described)
     return {
         "openapi": "3.1.0",
@@ -27,7 +32,7 @@ def document(described: Description) -> _Json:
             "version": __version__,
             "description": described.about or "A model served by Truss.",
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": prefix or "/"}],
         "tags": [
             {"name": name} for name in ("predict", "model", "health", "Open Inference Protocol", "OpenAI")
         ],
