@@ -385,6 +385,23 @@ def test_a_deployment_gets_machines_and_gives_them_back(server):
     assert machines() == ALL
 
 
+def test_going_back_goes_to_fargate_and_to_machines_again(server):
+    reset(server)
+    platform = connected("ecs")
+    apply(planned("ecs", ""), platform, {})
+    apply(planned("ecs", GPU), platform, {})
+    on_fargate, on_machines = platform.revisions("iris")
+    platform.roll_back("iris", on_fargate)
+    assert strategy() == [{"capacityProvider": "FARGATE", "weight": 1}]
+    apply(planned("ecs", GPU), platform, {})
+    apply(planned("ecs", "runtime: {workers: 2}"), platform, {})
+    *_, on_machines, _ = platform.revisions("iris")
+    with pytest.raises(DeployError, match="ran on machines of EC2, which iris no longer has") as caught:
+        platform.roll_back("iris", on_machines)
+    assert "--image" in str(caught.value.hint)
+    assert strategy() == [{"capacityProvider": "FARGATE", "weight": 1}]
+
+
 def test_machines_of_the_user_are_used_and_left(server):
     import boto3
 

@@ -419,13 +419,7 @@ class EcsPlatform(repositories.KeepsImages):
         """Have the service run the revision, and retire those that came after it."""
         arns = tasks.definitions(self.account, deployment)
         number = next(index for index, arn in enumerate(arns) if arn.endswith(f":{revision.id}"))
-        self.account.call(
-            "ecs",
-            "update_service",
-            cluster=tasks.cluster_name(deployment),
-            service=deployment,
-            taskDefinition=arns[number],
-        )
+        tasks.run_earlier(self.account, deployment, arns[number])
         for arn in arns[number + 1 :]:
             self.account.call("ecs", "deregister_task_definition", taskDefinition=arn)
 

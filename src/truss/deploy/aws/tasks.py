@@ -17,6 +17,8 @@ from truss.deploy.plan import Resource
 from truss.deploy.target import Found
 from truss.errors import DeployError
 
+_FARGATE = "FARGATE"
+"""A way of launching copies, and the name of a capacity provider as well."""
 _NO_CLUSTER = "ClusterNotFoundException"
 _NO_DEFINITION = ("ClientException", "InvalidParameterException")
 _GONE = frozenset({"INACTIVE", "DRAINING"})
@@ -246,7 +248,7 @@ class Service:
             "deployment": deployment,
             "definition": told["taskDefinition"],
             "copies": told["desiredCount"],
-            **({"capacity_provider": provider} if provider else {"launch": "FARGATE"}),
+            **({"capacity_provider": provider} if provider else {"launch": _FARGATE}),
             "subnets": sorted(net["subnets"]),
             "security_groups": net["securityGroups"],
             "targets": behind["targetGroupArn"],
@@ -284,11 +286,48 @@ def described(account: Account, name: str) -> Any | None:
     return None if told is None or told["status"] in _GONE else told
 
 
+def run_earlier(account: Account, name: str, definition: str) -> None:
+    """Have a deployment's service run an earlier revision, where that ran: on Fargate, or on machines.
+
+    Raises:
+        DeployError: it ran on machines, and the cluster has none any more.
+    """
+    told = described(account, name)
+    if told is None:
+        return
+    revision = account.call("ecs", "describe_task_definition", taskDefinition=definition)["taskDefinition"]
+    on_machines = "EC2" in revision.get("requiresCompatibilities", ())
+    moved: dict[str, Any] = {}
+    if on_machines != bool(runs_on(told)):
+        machines = [one for one in capacity_of(account, cluster_name(name)) if not one.startswith(_FARGATE)]
+        if on_machines and not machines:
+            raise DeployError(
+                f"{definition.rpartition('/')[2]} ran on machines of EC2, which {name} no longer has",
+                where="ecs:service",
+                hint="deploy that image again, with the options of then: --image IMAGE",
+            )
+        net = told["networkConfiguration"]["awsvpcConfiguration"]
+        body = {
+            "definition": definition,
+            "subnets": net["subnets"],
+            "security_groups": net["securityGroups"],
+            "capacity_provider": machines[0] if on_machines else _FARGATE,
+        }
+        moved = {**launch(body), "forceNewDeployment": True}
+    account.call(
+        "ecs",
+        "update_service",
+        cluster=cluster_name(name),
+        service=name,
+        **{"taskDefinition": definition, **moved},
+    )
+
+
 def runs_on(told: Mapping[str, Any]) -> str:
     """The capacity provider of the machines that a service's copies run on; empty: they run on Fargate."""
     strategy = told.get("capacityProviderStrategy")
     provider = str(strategy[0]["capacityProvider"]) if strategy else ""
-    return "" if provider == "FARGATE" else provider
+    return "" if provider == _FARGATE else provider
 
 
 def capacity_of(account: Account, cluster: str) -> list[str]:
@@ -374,12 +413,13 @@ def behind(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def launch(body: Mapping[str, Any]) -> dict[str, Any]:
     """What copies of a service run, where, and in which network."""
+    on_fargate = _FARGATE in (body.get("launch"), body.get("capacity_provider"))
     net = {
         "subnets": body["subnets"],
         "securityGroups": body["security_groups"],
         # Without an address of its own a copy reaches no registry, unless the network has a gateway.
         # On a machine it has none, and needs none for that: it is the machine that gets images and secrets.
-        "assignPublicIp": "ENABLED" if body.get("launch") == "FARGATE" else "DISABLED",
+        "assignPublicIp": "ENABLED" if on_fargate else "DISABLED",
     }
     provider = body.get("capacity_provider")
     runs_on = (
