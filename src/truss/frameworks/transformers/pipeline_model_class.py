@@ -127,7 +127,7 @@ class BadRequestError(ValueError):
 
 @contextlib.contextmanager
 def reading_of_request() -> Iterator[None]:
-    """Answer 400 for what the pipeline raises before it calls the model: it could not read the request."""
+    """Answer 400 for what is raised outside of the model itself: the pipeline cannot read the request."""
     try:
         yield
     except (BadRequestError, ImportError, MemoryError, RuntimeError):

@@ -333,7 +333,7 @@ class BadRequestError(ValueError):
 
 @contextlib.contextmanager
 def reading_of_request() -> Iterator[None]:
-    """Answer 400 for options that are refused before the model is called: some exclude others."""
+    """Answer 400 for options that are refused outside of the model itself: some exclude others."""
     try:
         yield
     except ValueError as error:
