@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from truss import containers, deploy
 from truss.build import Built, LayerCache, Options, build, found_lock, write_lock
 from truss.build.archive import archive
+from truss.build.cache import key_of
 from truss.build.own import truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
@@ -30,11 +31,21 @@ from truss.deploy import (
     name_of,
 )
 from truss.environments.kept import cache_dir
-from truss.errors import ImageError, NotDeployedError, PlanError, TrussError, UnhealthyError
+from truss.errors import (
+    DeployError,
+    ImageError,
+    NotDeployedError,
+    PlanError,
+    PlatformRefusalError,
+    PlatformUnreachableError,
+    TrussError,
+    UnhealthyError,
+)
 from truss.model import Secrets
 from truss.model.examples import MISSING, read_examples
 from truss.oci import Platform as Machine
 from truss.oci import Reference
+from truss.version import __version__
 
 if TYPE_CHECKING:
     from truss.deploy.target import ArchivePlatform
@@ -144,14 +155,25 @@ class Deployment:
         named = image or self._image_to_be()
         return self.target.plan(Release(self.name, named, self.config), self.options)
 
-    def changes(self, plan: Plan) -> tuple[Change, ...]:
+    def changes(self, plan: Plan, *, unset_too: bool = False) -> tuple[Change, ...]:
         """What the plan would change now.
+
+        Args:
+            plan: The plan.
+            unset_too: Whether secrets may lack a value on this machine; they are then taken for others.
 
         Raises:
             NameTakenError: a resource is there that is not the deployment's.
-            DeployError: the platform refuses to show what is there.
+            DeployError: the platform refuses to show what is there, or a secret has no value.
         """
-        return deploy.compare(plan, self.platform, Secrets(self.config.secrets))
+        secrets: Mapping[str, str | None] = Secrets(self.config.secrets)
+        if unset_too:
+            secrets = {**secrets, **dict.fromkeys(self.unset_secrets(), "")}
+        return deploy.compare(plan, self.platform, secrets)
+
+    def unset_secrets(self) -> Sequence[str]:
+        """The model's secrets that have no value on this machine."""
+        return [name for name, value in Secrets(self.config.secrets).items() if value is None]
 
     def image(self, say: Say = lambda _: None, *, pushed: bool = True) -> str:
         """The image of the Truss, by its digest: built, and pushed unless it is there.
@@ -179,6 +201,12 @@ class Deployment:
         Raises:
             As `image`.
         """
+        built = self._built(say)
+        if built.archive is None:
+            self._cache.keep_text(self._key(), built.name)
+        return built
+
+    def _built(self, say: Say) -> BuiltImage:
         if isinstance(self.target, deploy.ArchiveTarget):
             packed = archive(self.truss_dir.resolve(), cache_dir() / "archives")
             return BuiltImage(self.target.archive(packed.digest, self.options), archive=packed.path)
@@ -186,7 +214,7 @@ class Deployment:
             return BuiltImage(containers.build_image(self.truss_dir, say=say))
         storage = self._storage()
         repository = storage.repository if storage is not None else self._repository()
-        made = self._made(LayerCache(cache_dir() / "images"), say)
+        made = self._made(self._cache, say)
         name = Reference.parse(f"{repository}@{made.image.digest}")
         return BuiltImage(str(name), made, storage)
 
@@ -208,8 +236,7 @@ class Deployment:
             credentials, repository = stores.login(), built.storage.pushed_to
         destination = Reference.parse(f"{repository}:{built.made.image.digest.hex[:16]}")
         say(f"Pushing to {destination}")
-        cache = LayerCache(cache_dir() / "images")
-        push(built.made.image, destination, cache, built.made.attached, credentials=credentials)
+        push(built.made.image, destination, self._cache, built.made.attached, credentials=credentials)
 
     def apply(
         self,
@@ -234,14 +261,15 @@ class Deployment:
             DeployError: the platform refuses a step; another try goes on from there.
         """
         before = next((one for one in self.platform.revisions(self.name) if one.current), None)
-        deploy.apply(plan, self.platform, Secrets(self.config.secrets), say)
-        if not wait:
-            return self.status()
         try:
+            deploy.apply(plan, self.platform, Secrets(self.config.secrets), say)
+            if not wait:
+                return self.status()
             status = self.wait(timeout=timeout, say=say)
             self.check(say)
-        except UnhealthyError as error:
-            error.hint = self._go_back(before, timeout, say)
+        except (PlatformRefusalError, UnhealthyError) as error:
+            if wait:
+                error.hint = "; ".join(filter(None, (error.hint, self._go_back(before, timeout, say))))
             raise
         return status
 
@@ -260,7 +288,10 @@ class Deployment:
         deadline = time.monotonic() + timeout
         last = ""
         while True:
-            status = self.status()
+            status = self._seen(deadline)
+            if status is None:
+                sleep(_BETWEEN_LOOKS)
+                continue
             if status.state == "healthy":
                 return status
             detail = "; ".join(status.detail)
@@ -272,6 +303,15 @@ class Deployment:
                 say(told)
                 last = told
             sleep(_BETWEEN_LOOKS)
+
+    def _seen(self, deadline: float) -> Status | None:
+        """How it does; None where the platform gives no answer just now."""
+        try:
+            return self.status()
+        except PlatformUnreachableError:
+            if time.monotonic() > deadline:
+                raise
+            return None
 
     def check(self, say: Say = lambda _: None) -> int:
         """Ask the deployment the Truss's examples; gives how many there were.
@@ -305,6 +345,10 @@ class Deployment:
                 hint=f"deploy it: truss deploy {self.truss_dir} --to {self.target.name}",
             )
         return found
+
+    def all_on_target(self) -> Sequence[Status]:
+        """How everything does that was deployed there, of this Truss or another."""
+        return self.platform.deployments()
 
     def logs(self, *, follow: bool = False, lines: int = 100) -> Iterator[str]:
         """What its servers have written, without line ends.
@@ -370,14 +414,14 @@ class Deployment:
         """Go back to a revision, and wait until it answers; gives what to tell about it."""
         if before is None:
             return "it is left as it is: see `truss logs`, then deploy again or `truss destroy`"
-        if any(one.current and one.id == before.id for one in self.platform.revisions(self.name)):
-            return "it is what it was before: see `truss logs`"
-        say(f"Going back to revision {before.id}")
-        self.platform.roll_back(self.name, before)
         back = f"revision {before.id}, {before.image}"
         try:
+            if any(one.current and one.id == before.id for one in self.platform.revisions(self.name)):
+                return "it is what it was before: see `truss logs`"
+            say(f"Going back to revision {before.id}")
+            self.platform.roll_back(self.name, before)
             self.wait(timeout=timeout, say=say)
-        except UnhealthyError as error:
+        except DeployError as error:
             return f"going back to {back} did not mend it: {error.message}"
         return f"it went back to {back}"
 
@@ -407,9 +451,23 @@ class Deployment:
         if isinstance(self.target, deploy.ArchiveTarget):
             return self.built().name
         repository = self.target.repository(self.options)
-        cache = LayerCache(cache_dir() / "images")
-        digest = truss_digest(truss_layers(self.truss_dir.resolve(), self.config, cache))
+        built_before = self._cache.text_of(self._key())
+        if built_before is not None:
+            return built_before
+        digest = self._digest()
         return f"{repository or f'truss/{self.name}'}:{digest.removeprefix('sha256:')[:16]}"
+
+    @property
+    def _cache(self) -> LayerCache:
+        return LayerCache(cache_dir() / "images")
+
+    def _digest(self) -> str:
+        return truss_digest(truss_layers(self.truss_dir.resolve(), self.config, self._cache))
+
+    def _key(self) -> str:
+        """What the name of its image is noted under when that is built, for plans to tell it again."""
+        repository = self.target.repository(self.options)
+        return key_of("name", self.target.name, self.name, repr(repository), self._digest(), __version__)
 
     def _made(self, cache: LayerCache, say: Say) -> Built:
         """The image: of exactly what the lock says, if there is one that fits."""

@@ -440,6 +440,7 @@ class TrussHandle:
         """
         found = self.deployment(to, name=name, **options)
         with progress(f"Deploying {found.name} to {found.target.name}"):
+            found.changes(found.plan(image))  # says what cannot be before anything is built or pushed
             found.apply(found.plan(image or found.image()))
         return found
 

@@ -7,6 +7,9 @@ import socket
 import httpx
 import pytest
 
+import truss
+from truss.errors import NotDeployedError, PlanError
+
 pytestmark = [
     pytest.mark.registry,
     pytest.mark.engine,
@@ -60,6 +63,8 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert json.loads(again.stdout) == first
     assert "Changing" not in again.stderr
     assert engine.docker("ps", "--quiet") == container
+    assert "Nothing changes." in run("deploy", folder, "--port", str(port), "--plan").stdout
+    assert first in json.loads(run("status", folder, "--all", "--json").stdout)
 
     answer(folder, "2")
     shown = run("deploy", folder, "--port", str(port), "--plan").stdout
@@ -68,6 +73,8 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert second["image"] != first["image"]
     assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [2]}
     assert "is ready" in run("logs", folder).stdout
+    lines = [json.loads(one)["line"] for one in run("logs", folder, "--json").stdout.splitlines()]
+    assert any("is ready" in one for one in lines)
 
     back = json.loads(run("rollback", folder, "--json").stdout)
     assert back["image"] == first["image"]
@@ -140,6 +147,27 @@ def test_what_others_made_is_left_alone(run, engine, small):
         assert engine.docker("ps", "--quiet", "--no-trunc") == theirs
     finally:
         engine.docker("rm", "--force", theirs)
+
+
+def test_the_same_from_the_handle(run, bench, small, monkeypatch):
+    folder, port = small("handled"), free_port()
+    for name, value in bench.variables().items():
+        monkeypatch.setenv(name, value)
+    deployment = truss.load(folder).deploy("compose", port=port)
+    status = deployment.status()
+    assert (status.state, status.url) == ("healthy", f"http://127.0.0.1:{port}")
+    assert json.loads(run("status", folder, "--json").stdout)["image"] == status.image
+    with pytest.raises(PlanError, match="has no option 'prot'"):
+        truss.load(folder).deploy("compose", prot=port)
+    assert deployment.destroy() == ("compose:project/handled",)
+    with pytest.raises(NotDeployedError):
+        deployment.status()
+
+
+def test_options_of_a_target_need_one(bench, small):
+    done = bench.run("logs", small("typed"), "--folow")
+    assert done.returncode == 2
+    assert "--folow is no option here" in done.stderr
 
 
 def test_no_engine(bench, small, tmp_path):

@@ -83,13 +83,26 @@ class LayerCache:
 
     def text(self, key: str, make: Callable[[], str]) -> str:
         """A text that `key` stands for, such as a resolution; made and kept the first time."""
-        place = self._folder("texts") / key
-        try:
-            return place.read_text("utf-8")
-        except FileNotFoundError:
+        found = self.text_of(key)
+        if found is None:
             found = make()
-            _write(place, found)
-            return found
+            self.keep_text(key, found)
+        return found
+
+    def text_of(self, key: str) -> str | None:
+        """The text that was kept for a key; None when there is none."""
+        try:
+            return (self._folder("texts") / key).read_text("utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
+    def keep_text(self, key: str, text: str) -> None:
+        """Keep a text for a key, in place of what was kept for it.
+
+        Raises:
+            ImageError: the folder cannot be written.
+        """
+        _write(self._folder("texts") / key, text)
 
     def repository_of(self, registry: str, digest: Digest) -> str | None:
         """The repository of a registry that content was last pushed to; None when nobody noted one."""

@@ -56,6 +56,7 @@ def command(
         return _write(deployment.plan(image), out, as_json=as_json)
     if only_plan:
         return _show(deployment, image, as_json=as_json)
+    deployment.plan(image)  # before an image is built that the target cannot run
     built = None if image else deployment.built(note)
     plan = deployment.plan(built.name if built else image)
     changes = deployment.changes(plan)
@@ -97,8 +98,10 @@ def _show(deployment: Deployment, image: str | None, *, as_json: bool) -> int:
     from truss.errors import NameTakenError, TrussError
 
     plan = deployment.plan(image)
+    for name in deployment.unset_secrets():
+        note(f"The secret '{name}' has no value here, and is taken for another")
     try:
-        changes = deployment.changes(plan)
+        changes = deployment.changes(plan, unset_too=True)
     except NameTakenError:
         raise
     except TrussError as error:

@@ -51,6 +51,18 @@ def folder(words: tuple[str, ...]) -> Path:
     return Path(words[0]) if _starts_with_folder(words) else Path()
 
 
+def only_folder(words: tuple[str, ...]) -> Path:
+    """The Truss, where no target is named whose options might follow.
+
+    Raises:
+        UsageError: something follows.
+    """
+    rest = words[1:] if _starts_with_folder(words) else words
+    if rest:
+        raise click.UsageError(f"{rest[0]} is no option here; options of a target go with --to TARGET")
+    return folder(words)
+
+
 def _starts_with_folder(words: tuple[str, ...]) -> bool:
     return bool(words) and not words[0].startswith("-")
 

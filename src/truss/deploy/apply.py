@@ -81,7 +81,8 @@ def destroy(deployment: str, platform: Platform, say: Say = lambda _: None) -> t
         removed.append(found.key)
     if not removed:
         raise NotDeployedError(
-            f"nothing is deployed under the name '{deployment}'", hint="see what is: truss status --to TARGET"
+            f"nothing is deployed under the name '{deployment}'",
+            hint="see what is: truss status --to TARGET --all",
         )
     return tuple(removed)
 
