@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from truss.config import TrussConfig, parse_size
 from truss.deploy.release import Release
 from truss.errors import PlanError
 
@@ -72,6 +73,29 @@ def _fits(release: Release, size: Size) -> bool:
 
 def _count(release: Release) -> int:
     return release.accelerator.count if release.accelerator is not None else 0
+
+
+def check_body(release: Release, most: int, where: str, instead: str) -> None:
+    """Refuse a release that is to take larger requests than a platform lets through.
+
+    A config's default is more than many platforms take, and nobody asked for it: plans note the limit.
+
+    Args:
+        release: What is to be deployed.
+        most: The most bytes that a request may have there.
+        where: What the platform is called in a message.
+        instead: Where larger ones go.
+
+    Raises:
+        PlanError: `runtime.max_body` is above both.
+    """
+    asked = release.config.runtime.max_body
+    if parse_size(asked) > max(most, parse_size(TrussConfig().runtime.max_body)):
+        raise PlanError(
+            f"a request to {where} may have {most / MIB:.3g} MiB, and runtime.max_body is {asked}",
+            where="runtime.max_body",
+            hint=f"set a smaller one, or deploy to {instead}",
+        )
 
 
 def _wanted(release: Release) -> str:

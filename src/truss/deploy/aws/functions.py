@@ -13,7 +13,7 @@ from truss.deploy.aws.account import MARK, Account, AwsOptions, account_of, mark
 from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
-from truss.deploy.sizes import MIB, gibibytes
+from truss.deploy.sizes import MIB, check_body, gibibytes
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import DeployError, PlanError
 
@@ -27,6 +27,7 @@ _OURS = ("function:truss-*",)
 _MOST_MEMORY = 10240
 _MEMORY_OF_A_CORE = 1769
 _LONGEST = 900
+_LARGEST = 6_000_000
 
 # https://aws.amazon.com/lambda/pricing/, us-east-1, x86: dollars.
 _GIB_SECOND, _REQUEST = 0.0000166667, 0.0000002
@@ -66,6 +67,7 @@ class LambdaTarget:
     def plan(self, release: Release, options: LambdaOptions) -> Plan:
         """The resources."""
         memory, note = _memory(release)
+        check_body(release, _LARGEST, "Lambda", "ecs, which has no such limit")
         if not 1 <= options.timeout <= _LONGEST:
             raise PlanError(
                 f"an answer of Lambda may take {_LONGEST} s, not {options.timeout} s",

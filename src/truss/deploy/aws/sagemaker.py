@@ -14,7 +14,7 @@ from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.changes import restricted
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
-from truss.deploy.sizes import GIB, Size, enough
+from truss.deploy.sizes import GIB, Size, check_body, enough
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import PlanError
 
@@ -45,6 +45,8 @@ SERVERLESS = tuple(Size(f"serverless with {gib} GB", 6, gib * GIB) for gib in ra
 """https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html; cores grow with the memory."""
 
 _SERVICE = "sagemaker"
+_LARGEST = {"machines": 25_000_000, "serverless": 4_000_000, "asynchronous": 1_000_000_000}
+"""Bytes of a request, by mode: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html"""
 _VARIANT = "all"
 _PREFIX = "truss-"
 _ENDPOINTS, _CONFIGS, _MODELS = (f"{one}/{_PREFIX}*" for one in ("endpoint", "endpoint-config", "model"))
@@ -94,6 +96,7 @@ class SageMakerTarget:
     def plan(self, release: Release, options: SageMakerOptions) -> Plan:
         """The resources."""
         size, note = _size(release, options)
+        check_body(release, _LARGEST[options.mode], "SageMaker", "ecs, which has no such limit")
         resources = tuple(_resources(release, options, size))
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
         price = None
@@ -203,7 +206,7 @@ def _capacity(options: SageMakerOptions, size: Size) -> dict[str, Any]:
 def _notes(release: Release, options: SageMakerOptions) -> Iterator[str]:
     yield from repositories.storage_notes(_SERVICE, release.name, options.repository)
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-    largest = {"machines": "25 MB", "serverless": "4 MB", "asynchronous": "1 GB"}[options.mode]
+    largest = f"{_LARGEST[options.mode] // 1_000_000:,} MB"
     yield f"a request may have {largest}" + (
         "" if options.mode == "asynchronous" else ", and an answer may take 60 s"
     )

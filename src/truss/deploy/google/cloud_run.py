@@ -16,7 +16,7 @@ from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
-from truss.deploy.sizes import GIB, MIB, Size, enough
+from truss.deploy.sizes import GIB, MIB, Size, check_body, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
 from truss.errors import PlanError
 
@@ -89,6 +89,7 @@ class CloudRunTarget:
     def plan(self, release: Release, options: CloudRunOptions) -> Plan:
         """The resources."""
         size, note = enough(release, SIZES, "Cloud Run")
+        check_body(release, 32 * MIB, "Cloud Run", "kubernetes, which has no such limit")
         if not 1 <= options.timeout <= _LONGEST:
             raise PlanError(
                 f"an answer of Cloud Run may take {_LONGEST} s, not {options.timeout} s",

@@ -15,7 +15,7 @@ from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import PORT, Release
-from truss.deploy.sizes import GIB, Size, enough
+from truss.deploy.sizes import GIB, Size, check_body, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
 
 _API = "aiplatform"
@@ -93,6 +93,8 @@ class VertexTarget:
     def plan(self, release: Release, options: VertexOptions) -> Plan:
         """The resources."""
         size, note = enough(release, SIZES, "Vertex AI")
+        largest = 10_000_000 if options.dedicated else 1_500_000
+        check_body(release, largest, "Vertex AI", "kubernetes, which has no such limit")
         resources = tuple(_resources(release, options, size))
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
         price = None
