@@ -100,7 +100,7 @@ class Price:
     Attributes:
         monthly: In US dollars, for 730 hours of the least number of copies.
         what: What it is the price of.
-        as_of: The day of the price list, as `2026-11`.
+        as_of: When the price list said so, as `2026-11`; the year alone where the list has no more.
     """
 
     monthly: float

@@ -78,7 +78,9 @@ class EndpointsTarget:
         size, note = _size(release)
         price = Price(
             size.hourly * 730 * options.min_replicas,
-            f"{options.min_replicas} x {size.name} that runs all the time",
+            f"{options.min_replicas} x {size.name} that runs all the time"
+            if options.min_replicas
+            else f"no copies; {size.name} costs ${size.hourly:g} an hour while it runs",
             "2025",
         )
         file = File("endpoint.py", _program(release, options, size))

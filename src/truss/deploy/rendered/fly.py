@@ -58,7 +58,7 @@ class FlyTarget:
                 hint="deploy to modal or skypilot",
             )
         size, note = enough(release, SIZES, "Fly.io")
-        price = Price(size.hourly * 730, f"one {size.name} that runs all the time", "2025-11")
+        price = Price(size.hourly * 730, f"one {size.name}, if it ran all the time", "2025-11")
         file = File("fly.toml", toml_text(_app(release, options, size)))
         notes = (note, *_notes(release))
         return rendered_plan(self.name, release, [file], _COMMAND, notes, price=price)
