@@ -156,8 +156,8 @@ def _leave(connection: http.client.HTTPConnection, body: bytes) -> bool:
     return True
 
 
-_WRONG_WIDTH = 500
-"""The status when a row has too few columns: what the model was given is for the model to judge."""
+_WRONG_WIDTH = 400
+"""The status when a row has too few columns: the request does not fit the model's signature."""
 
 _ROWS = json.dumps({"inputs": [_FLOWER] * 20}).encode()
 _MSGPACK = {"Content-Type": "application/msgpack"}

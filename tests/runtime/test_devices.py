@@ -36,6 +36,9 @@ def test_one_worker_per_gpu_unless_told():
     seen = {"CUDA_VISIBLE_DEVICES": "4,7"}
     assert worker_environment(0, seen) == [{"CUDA_VISIBLE_DEVICES": name} for name in ("4", "7")]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in worker_environment(3, seen)] == ["4", "7", "4"]
+    assert worker_environment(1, seen) == [{"CUDA_VISIBLE_DEVICES": "4,7"}]
+    four = worker_environment(2, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in four] == ["0,2", "1,3"]
     assert worker_environment(0, {"CUDA_VISIBLE_DEVICES": ""}) == [{}]
     assert worker_environment(2, {"CUDA_VISIBLE_DEVICES": ""}) == [{}, {}]
 

@@ -105,6 +105,30 @@ def test_a_full_queue_is_said_with_when_to_come_back(make_truss, asking):
         assert [answer.result().status for answer in (running, *waiting)] == [200, 200, 200]
 
 
+@pytest.mark.parametrize("step", ["def", "async def"])
+def test_when_to_come_back_is_computed(step, make_truss):
+    """Four wait for a model that takes 0.5 s for each: room is there in about two seconds."""
+    pause = "await asyncio.sleep(0.5)" if step == "async def" else "time.sleep(0.5)"
+    code = f"""
+    import asyncio, time
+
+    class Model:
+        {step} predict(self, request):
+            {pause}
+            return 1
+    """
+    with running_server(make_truss(code, "runtime: {queue: {max_requests: 4}}")) as server:
+        for _ in range(3):
+            assert server.predict({}).status == 200
+        with ThreadPoolExecutor(5) as pool:
+            asked = [pool.submit(server.predict, {}) for _ in range(5)]
+            wait_for_queue(server, 4)
+            refused = server.predict({})
+            assert refused.status == 429
+            assert 2 <= int(refused.headers["retry-after"]) <= 4
+            assert {one.result().status for one in asked} == {200}
+
+
 def test_a_request_whose_time_is_up_while_waiting_is_never_run(make_truss, asking):
     with running_server(make_truss(WAITING)) as server:
         running = asking.ask(server, 0)

@@ -48,6 +48,7 @@ class Saved:
         pickle_files: Files below the data directory that hold plain pickle streams (cloudpickle's
             included), read for the same purpose.
         batching: Whether the runtime may join the rows of concurrent requests.
+        spread_out: Whether one copy of the model takes all devices: then one worker serves it, and sees them.
         repeatable: Whether the same request is answered alike twice; false when answers are drawn at
             random, so that comparing the packaged copy's answer with the live object's means nothing.
             Where that depends on the request, as on a seed in it, a function that tells it of a request.
@@ -66,6 +67,7 @@ class Saved:
     pickled_objects: tuple[object, ...] = ()
     pickle_files: tuple[Path, ...] = ()
     batching: BatchingMode = "none"
+    spread_out: bool = False
     repeatable: bool | Callable[[Any], bool] = True
     signature: Signature = field(default_factory=Signature)
     notes: tuple[str, ...] = ()

@@ -128,8 +128,10 @@ def _write(
         "model_metadata": dict(saved.model_metadata),
         "signature": as_config(signature),
     }
-    if saved.batching != "none":
-        values["runtime"] = {"batching": {"mode": saved.batching}}
+    values["runtime"] = {
+        **({"batching": {"mode": saved.batching}} if saved.batching != "none" else {}),
+        **({"workers": 1} if saved.spread_out else {}),
+    }
     kept = {key: value for key, value in values.items() if value not in (None, {}, [])}
     (folder / "config.yaml").write_text(render_config(kept), encoding="utf-8", newline="\n")
     (folder / "model").mkdir()

@@ -29,10 +29,12 @@ def worker_environment(workers: int, environment: Mapping[str, str]) -> list[dic
         environment: The server's own environment.
 
     Returns:
-        One mapping per worker. Each worker sees one GPU; with more workers than GPUs they share.
+        One mapping per worker. Each worker sees one GPU, or its share where there are more GPUs than workers,
+        its own first; with more workers than GPUs they share.
     """
     gpus = visible_gpus(environment)
     count = workers or len(gpus) or 1
     if not gpus:
         return [{} for _ in range(count)]
-    return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count)]
+    shares = [gpus[index % len(gpus) :: count] for index in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]

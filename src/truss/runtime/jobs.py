@@ -129,6 +129,8 @@ class JobQueue:
     def take(self, most: int, max_bytes: int) -> list[Job]:
         """The next requests to run; those whose clients have left are dropped on the way.
 
+        One that was running when a worker died is taken alone: if it is the cause, no other dies with it.
+
         Args:
             most: How many at most.
             max_bytes: How many bytes of bodies at most; a single larger request is taken alone.
@@ -144,7 +146,7 @@ class JobQueue:
                 self._settled -= 1
                 continue
             size += len(job.body)
-            if batch and size > max_bytes:
+            if batch and (size > max_bytes or job.kills or batch[0].kills):
                 break
             batch.append(self._jobs.popleft())
         return batch

@@ -263,9 +263,12 @@ class Pool:
 
     def _seconds_to_drain(self) -> float:
         """How long the waiting requests take at the measured cost."""
-        size = max(1, self._settings.batching.max_requests if self._joins else 1)
-        ready = max(1, sum(worker.state is State.READY for worker in self._workers))
-        return self._cost.predict(size) / size * self.waiting / ready
+        ready = [worker for worker in self._workers if worker.state is State.READY]
+        at_once = max(1, sum(worker.capacity if worker.is_async else 1 for worker in ready))
+        size = max(1, min(self._settings.batching.max_requests, self.waiting) if self._joins else 1)
+        if any(worker.is_async for worker in ready):
+            size = 1
+        return self._cost.predict(size) * math.ceil(self.waiting / size / at_once)
 
     def _expire(self, job: Job, seconds: float) -> None:
         if job.settled:
@@ -360,9 +363,10 @@ class Pool:
         worker.failures = 0
         if worker.is_async:
             self._count_runs(answers, answers.rows)
+            self._learn_cost(answers, 1, answers.rows)
         else:
             self._count_runs(answers, 1)
-            self._learn_cost(answers)
+            self._learn_cost(answers, answers.rows, 1)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
         holds = self._joins and not worker.is_async
         if holds:
@@ -409,9 +413,10 @@ class Pool:
         if answers.rows:
             metrics.batch_rows.observe(answers.rows / runs, runs)
 
-    def _learn_cost(self, answers: Answers) -> None:
+    def _learn_cost(self, answers: Answers, rows: int, runs: int) -> None:
+        """Learn what a run over so many rows takes; of several that were answered together, the mean."""
         if answers.rows:
-            self._cost.observe(answers.rows, (answers.decode + answers.predict + answers.encode) * 1e-9)
+            self._cost.observe(rows, (answers.decode + answers.predict + answers.encode) * 1e-9 / runs)
 
     def on_renewed(self, worker: Worker, report: Mapping[str, Any]) -> None:
         """A worker has taken up changed code, or says why not."""

@@ -51,6 +51,7 @@ class DiffusersFramework:
             model_type=type(model).__name__,
             model_metadata=settings,
             requirements=tuple(_requirements(model, settings, folder)),
+            spread_out=bool(settings["device_map"]),
             repeatable=has_seed,
         )
 

@@ -44,6 +44,7 @@ class TransformersFramework:
             model_metadata=plan.settings,
             requirements=requirements(plan, folder),
             batching=plan.batching,
+            spread_out=bool(plan.settings["device_map"]),
             repeatable=plan.repeatable,
             notes=plan.notes,
         )
