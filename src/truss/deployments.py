@@ -14,7 +14,7 @@ from truss import containers, deploy
 from truss.build import Built, LayerCache, Options, build, found_lock, write_lock
 from truss.build.archive import archive
 from truss.build.cache import key_of
-from truss.build.own import truss_digest, truss_layers
+from truss.build.own import server_layers, truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
 from truss.deploy import (
@@ -45,7 +45,6 @@ from truss.model import Secrets
 from truss.model.examples import MISSING, read_examples
 from truss.oci import Platform as Machine
 from truss.oci import Reference
-from truss.version import __version__
 
 if TYPE_CHECKING:
     from truss.deploy.target import ArchivePlatform
@@ -467,7 +466,8 @@ class Deployment:
     def _key(self) -> str:
         """What the name of its image is noted under when that is built, for plans to tell it again."""
         repository = self.target.repository(self.options)
-        return key_of("name", self.target.name, self.name, repr(repository), self._digest(), __version__)
+        server = [str(layer.digest) for layer in server_layers(self._cache)]
+        return key_of("name", self.target.name, self.name, repr(repository), self._digest(), *server)
 
     def _made(self, cache: LayerCache, say: Say) -> Built:
         """The image: of exactly what the lock says, if there is one that fits."""

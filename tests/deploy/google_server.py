@@ -1,8 +1,9 @@
 """What Google's APIs do that deploying needs, over HTTP, written after their references.
 
 Bodies are read with the APIs' own message types, so that a field that is not theirs, or of another type, is
-refused as there. What does not happen here: nothing runs, nobody's rights are looked at, names are not
-checked, and operations are over when they are asked for once.
+refused as there; so is a service of Cloud Run beyond the limits that are documented for what we tell it. What
+does not happen here: nothing runs, nobody's rights are looked at, names are not checked, operations are over
+when they are asked for once, and an address that Google gives is a path of this server, told with its scheme.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class GoogleApis(ThreadingHTTPServer):
     Attributes:
         things: By full name.
         refuse: A method and a pattern of paths -> what they are refused with.
+        fail: A pattern of paths -> the code and message that operations end in which begin there.
     """
 
     daemon_threads = True
@@ -70,6 +72,7 @@ class GoogleApis(ThreadingHTTPServer):
         self.operations: dict[str, dict[str, Any]] = {}
         self.entries: list[dict[str, Any]] = []
         self.refuse: dict[tuple[str, str], RefusedError] = {}
+        self.fail: dict[str, tuple[int, str]] = {}
         self.asked: list[tuple[str, bytes]] = []
         self.count = 0
 
@@ -121,6 +124,14 @@ class GoogleApis(ThreadingHTTPServer):
         name = f"{place}/operations/{self.number()}"
         self.operations[name] = {"name": name, "done": True, "response": response}
         return {"name": name, "done": False}
+
+    def failing(self, path: str, told: dict[str, Any]) -> dict[str, Any]:
+        """An operation that began at a path: made one that fails, if that is to be."""
+        for pattern, (code, message) in self.fail.items():
+            if re.search(pattern, path):
+                del self.operations[told["name"]]["response"]
+                self.operations[told["name"]]["error"] = {"code": code, "message": message}
+        return told
 
     def under(self, prefix: str) -> list[dict[str, Any]]:
         """What is directly below a name."""
@@ -212,6 +223,38 @@ def _set_policy(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
 # --- Cloud Run: https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services ---
 
 
+# By CPU, MiB of memory from and to; with what we run, of the second generation:
+# https://cloud.google.com/run/docs/configuring/services/cpu, .../memory-limits and, with a GPU, .../gpu
+MEMORY = {"1": (512, 4096), "2": (512, 8192), "4": (2048, 16384), "6": (4096, 24576), "8": (4096, 32768)}
+MEMORY_WITH_GPU = {"4": (16384, 16384), "8": (16384, 32768)}
+
+
+def _service(body: dict[str, Any]) -> dict[str, Any]:
+    """A service as it is asked for, if it may be."""
+    service = read(run.Service, body)
+    for container in service.get("template", {}).get("containers", ()):
+        limits = container["resources"]["limits"]
+        gpu = "nvidia.com/gpu" in limits
+        sizes = MEMORY_WITH_GPU if gpu else MEMORY
+        if limits["cpu"] not in sizes:
+            raise RefusedError(400, "INVALID_ARGUMENT", f"cpu: {limits['cpu']} is not one of {list(sizes)}")
+        least, most = sizes[limits["cpu"]]
+        if not least <= int(limits["memory"].removesuffix("Mi")) <= most:
+            raise RefusedError(400, "INVALID_ARGUMENT", f"memory: {least} to {most} MiB with this cpu")
+        _check_startup(container["startupProbe"], 1800 if gpu else 600)
+    return service
+
+
+def _check_startup(probe: dict[str, Any], most: int) -> None:
+    """https://cloud.google.com/run/docs/configuring/healthchecks; the stricter limit of one period is the
+    API's own, https://cloud.google.com/run/docs/reference/rest/v2/Container#Probe
+    """
+    if not probe["timeoutSeconds"] <= probe["periodSeconds"] <= 240:
+        raise RefusedError(400, "INVALID_ARGUMENT", "startup_probe: period_seconds: timeout_seconds to 240")
+    if probe["failureThreshold"] * probe["periodSeconds"] > most:
+        raise RefusedError(400, "INVALID_ARGUMENT", f"startup_probe: at most {most} s in all")
+
+
 def _revise(apis: GoogleApis, service: dict[str, Any]) -> None:
     """Another revision of a service, when its template is another one."""
     name = service["name"]
@@ -231,7 +274,7 @@ def _revise(apis: GoogleApis, service: dict[str, Any]) -> None:
 
 @route("POST", r"/v2/(?P<place>projects/[^/]+/locations/[^/]+)/services")
 def _make_service(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
-    service = apis.put(f"{found['place']}/services/{query['serviceId']}", read(run.Service, body))
+    service = apis.put(f"{found['place']}/services/{query['serviceId']}", _service(body))
     _revise(apis, service)
     return apis.operation(found["place"], service)
 
@@ -239,7 +282,7 @@ def _make_service(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
 @route("PATCH", r"/v2/(?P<place>projects/[^/]+/locations/[^/]+)/services/(?P<name>[^/]+)")
 def _change_service(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     service = apis.get(f"{found['place']}/services/{found['name']}")
-    service |= read(run.Service, body)
+    service |= _service(body)
     if "updateMask" not in query:
         _revise(apis, service)
     return apis.operation(found["place"], service)
@@ -321,6 +364,14 @@ def _change_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any
     for name in query["updateMask"].split(","):
         endpoint.pop(name, None)
         endpoint |= {name: asked[name]} if name in asked else {}
+    return _addressed(apis, endpoint)
+
+
+def _addressed(apis: GoogleApis, endpoint: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint that has something deployed to it: with an address of its own, if it is to have one."""
+    endpoint.pop("dedicatedEndpointDns", None)
+    if endpoint.get("dedicatedEndpointEnabled") and endpoint.get("deployedModels"):
+        endpoint["dedicatedEndpointDns"] = f"{apis.url}/dedicated/{endpoint['name'].rpartition('/')[2]}"
     return endpoint
 
 
@@ -345,6 +396,7 @@ def _deploy(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     endpoint["trafficSplit"] = {
         identifier if name == "0" else name: share for name, share in asked["trafficSplit"].items()
     }
+    _addressed(apis, endpoint)
     return apis.operation(found["name"].partition("/endpoints")[0], {"deployedModel": deployed})
 
 
@@ -353,16 +405,26 @@ def _undeploy(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     asked = read(vertex.UndeployModelRequest, {"endpoint": found["name"], **body})
     endpoint = apis.get(found["name"])
     gone = asked["deployedModelId"]
-    endpoint["deployedModels"] = [one for one in endpoint["deployedModels"] if one["id"] != gone]
-    endpoint["trafficSplit"] = {
-        name: share for name, share in endpoint["trafficSplit"].items() if name != gone
-    }
+    split = asked.get("trafficSplit", endpoint["trafficSplit"])
+    left = [one for one in endpoint["deployedModels"] if one["id"] != gone]
+    if left and split.get(gone):
+        raise RefusedError(400, "FAILED_PRECONDITION", f"{gone} has traffic")
+    endpoint |= {"deployedModels": left, "trafficSplit": split if left else {}}
     return apis.operation(found["name"].partition("/endpoints")[0], {})
 
 
 @route("POST", r"/v1/(?P<name>projects/[^/]+/locations/[^/]+/endpoints/[^/:]+):rawPredict")
 def _ask_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
-    apis.get(found["name"])
+    if apis.get(found["name"]).get("dedicatedEndpointEnabled"):
+        raise RefusedError(400, "FAILED_PRECONDITION", "a dedicated endpoint has a domain of its own")
+    return {"predictions": body["inputs"]}
+
+
+@route("POST", r"/dedicated/(?P<id>[^/]+)/v1/(?P<name>projects/[^:]+/endpoints/(?P=id)):rawPredict")
+def _ask_dedicated(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
+    """https://cloud.google.com/vertex-ai/docs/predictions/using-dedicated-endpoints"""
+    if "dedicatedEndpointDns" not in apis.get(found["name"]):
+        raise RefusedError(404, "NOT_FOUND", "no such domain")
     return {"predictions": body["inputs"]}
 
 
@@ -421,7 +483,8 @@ class _Handler(BaseHTTPRequestHandler):
             if found is not None:
                 apis.asked.append((f"{self.command} {path}", content))
                 words = {name: values[0] for name, values in parse_qs(query).items()}
-                return answer(apis, found, json.loads(content or b"{}"), words)
+                told = answer(apis, found, json.loads(content or b"{}"), words)
+                return apis.failing(path, told)
         raise RefusedError(404, "NOT_FOUND", f"no method {self.command} {path}")
 
     do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815  # as the library calls them

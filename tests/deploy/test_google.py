@@ -14,13 +14,23 @@ import pytest
 from aws_server import free_address
 from google_server import GoogleApis, RefusedError, google
 
+from truss.cli import main
 from truss.config import parse_config
-from truss.deploy import Plan, Platform, Release, apply, destroy, read_options, target_named
-from truss.errors import DeployError, PlanError, PlatformAuthError, PlatformUnreachableError, QuotaError
+from truss.deploy import Action, Plan, Platform, Release, apply, compare, destroy, read_options, target_named
+from truss.errors import (
+    DeployError,
+    PlanError,
+    PlatformAuthError,
+    PlatformRefusalError,
+    PlatformUnreachableError,
+    QuotaError,
+)
 from truss.testing.targets import PlatformConformance
 
 IMAGE = f"europe-docker.pkg.dev/greenhouse/models/iris@sha256:{'1' * 64}"
+OTHER = IMAGE.replace("1" * 64, "2" * 64)
 NAMES = ("cloud-run", "vertex")
+ENDPOINT = "projects/greenhouse/locations/us-central1/endpoints/truss-iris"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,9 +49,9 @@ def connected(name: str, **options: Any) -> Platform:
     return target.connect(read_options(target, options))
 
 
-def planned(name: str, config: str = "", **options: Any) -> Plan:
+def planned(name: str, config: str = "", image: str = IMAGE, **options: Any) -> Plan:
     target = target_named(name)
-    return target.plan(Release("iris", IMAGE, parse_config(config)), read_options(target, options))
+    return target.plan(Release("iris", image, parse_config(config)), read_options(target, options))
 
 
 def body(plan: Plan, kind: str) -> Any:
@@ -61,7 +71,16 @@ class OnGoogle(PlatformConformance):
 
 class TestCloudRun(OnGoogle):
     target = target_named("cloud-run")
+
+
+class TestCloudRunWithGpus(OnGoogle):
+    target = target_named("cloud-run")
     options: ClassVar = {"min_copies": 1}
+    config = """
+model_name: flowers
+resources: {accelerator: L4}
+secrets: {api-key: null}
+"""
 
 
 class TestVertex(OnGoogle):
@@ -132,6 +151,190 @@ def test_sizes_of_cloud_run():
         assert "the largest has 8 CPU and 32 GiB" in str(caught.value.hint)
     with pytest.raises(PlanError, match="3600 s"):
         planned("cloud-run", timeout=4000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpu", "memory", "note"),
+    [
+        ("{cpu: 8, memory: 2Gi}", "8", "4096Mi", "4 GiB of memory, Cloud Run's least for 8 CPU"),
+        ("{cpu: 5, memory: 1Gi}", "6", "4096Mi", "4 GiB of memory, Cloud Run's least for 6 CPU"),
+        ("{cpu: 3, memory: 1Gi}", "4", "2048Mi", "2 GiB of memory, Cloud Run's least for 4 CPU"),
+        ("{cpu: 2, memory: 128Mi}", "2", "512Mi", "512 MiB of memory, Cloud Run's least for 2 CPU"),
+        ("{cpu: 1, memory: 5Gi}", "2", "5120Mi", ""),
+        ("{cpu: 1, memory: 9Gi}", "4", "9216Mi", ""),
+        ("{cpu: 1, memory: 17Gi}", "6", "17408Mi", ""),
+        ("{cpu: 1, memory: 25Gi}", "8", "25600Mi", ""),
+        ("{cpu: 8, memory: 2Gi, accelerator: L4}", "8", "16384Mi", "least for 8 CPU with an L4"),
+    ],
+)
+def test_cpu_and_memory_are_a_pair_that_cloud_run_has(asked, cpu, memory, note):
+    plan = planned("cloud-run", f"resources: {asked}")
+    limits = body(plan, "run:service")["template"]["containers"][0]["resources"]["limits"]
+    assert (limits["cpu"], limits["memory"]) == (cpu, memory)
+    assert note in "\n".join(plan.notes)
+    assert bool(note) is ("Cloud Run's least" in "\n".join(plan.notes))
+    apply(plan, connected("cloud-run"), {})
+
+
+@pytest.mark.parametrize(("config", "minutes"), [("", 10), ("resources: {accelerator: L4}", 30)])
+def test_a_model_is_loaded_as_long_as_cloud_run_waits_for_a_copy(config, minutes):
+    plan, platform = planned("cloud-run", config), connected("cloud-run")
+    assert f"a copy has {minutes} minutes to load the model, and 10 s to stop" in plan.notes
+    apply(plan, platform, {})
+    # The stand-in waits no longer, as Cloud Run does not.
+    probe = body(plan, "run:service")["template"]["containers"][0]["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 60 * minutes
+    probe["failureThreshold"] += 1
+    with pytest.raises(PlatformRefusalError, match="startup_probe"):
+        apply(plan, platform, {})
+
+
+def test_a_dedicated_endpoint_is_asked_at_its_own_address_only(apis):
+    platform = connected("vertex")
+    plan = planned("vertex")
+    assert "an address of its own" in "\n".join(plan.notes)
+    apply(plan, platform, {})
+    assert platform.status("iris").url == f"{apis.url}/dedicated/truss-iris/v1/{ENDPOINT}:rawPredict"
+    assert json.loads(platform.ask("iris", b'{"inputs": [1]}')) == {"predictions": [1]}
+    # As Google tells it: a name alone.
+    apis.things[ENDPOINT]["dedicatedEndpointDns"] = "truss-iris.us-central1-7.prediction.vertexai.goog"
+    url = f"https://truss-iris.us-central1-7.prediction.vertexai.goog/v1/{ENDPOINT}:rawPredict"
+    assert platform.status("iris").url == url
+    del apis.things[ENDPOINT]["dedicatedEndpointDns"]
+    with pytest.raises(PlatformRefusalError, match="a domain of its own"):
+        platform.ask("iris", b'{"inputs": [1]}')
+
+    plan = planned("vertex", dedicated=False)
+    assert "an address of its own" not in "\n".join(plan.notes)
+    apply(plan, platform, {})
+    assert platform.status("iris").url == f"{apis.url}/v1/{ENDPOINT}:rawPredict"
+    assert json.loads(platform.ask("iris", b'{"inputs": [2]}')) == {"predictions": [2]}
+
+
+def split(apis: GoogleApis, ours: int, theirs: int) -> None:
+    """Deploy something else to the endpoint by hand, and give both so many of a hundred requests."""
+    endpoint = apis.things[ENDPOINT]
+    (present,) = endpoint["deployedModels"]
+    endpoint["deployedModels"].append({**present, "id": "theirs"})
+    endpoint["trafficSplit"] = {present["id"]: ours, "theirs": theirs}
+
+
+def test_requests_that_somebody_split_are_told_and_the_next_deployment_gets_all(apis):
+    platform = connected("vertex")
+    apply(planned("vertex"), platform, {})
+    split(apis, 60, 40)
+    status = platform.status("iris")
+    assert (status.state, status.image) == ("healthy", IMAGE)
+    assert "60 % of the requests" in status.detail[0]
+    changed = [one for one in compare(planned("vertex"), platform, {}) if one.action is not Action.KEEP]
+    assert [one.key for one in changed] == ["aiplatform:deployed-model/truss-iris"]
+    assert [line for line in changed[0].lines if line[0] in "+-"] == ['-  "percent": 60', '+  "percent": 100']
+    apply(planned("vertex"), platform, {})
+    (left,) = apis.things[ENDPOINT]["deployedModels"]
+    assert apis.things[ENDPOINT]["trafficSplit"] == {left["id"]: 100}
+    assert platform.status("iris").detail == ()
+
+
+def test_it_goes_back_from_split_requests_and_says_when_nothing_gets_any(apis):
+    platform = connected("vertex")
+    apply(planned("vertex"), platform, {})
+    apply(planned("vertex", image=OTHER), platform, {})
+    split(apis, 60, 40)
+    platform.roll_back("iris", platform.revisions("iris")[0])
+    assert platform.status("iris").image == IMAGE
+    apis.things[ENDPOINT]["trafficSplit"] = {}
+    status = platform.status("iris")
+    assert (status.state, *status.detail) == (
+        "stopped",
+        "nothing that is deployed to the endpoint gets requests",
+    )
+    with pytest.raises(DeployError, match="to go back from") as caught:
+        platform.roll_back("iris", platform.revisions("iris")[0])
+    assert "deploy" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("shares", [(60, 40), (40, 60), (0, 100), (0, 0)])
+def test_everything_at_an_endpoint_goes_with_it(shares, apis):
+    platform = connected("vertex")
+    apply(planned("vertex"), platform, {})
+    split(apis, *shares)
+    destroy("iris", platform)
+    assert apis.things == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "began", "key"),
+    [
+        ("cloud-run", "/services$", "run:service/iris"),
+        ("vertex", ":deployModel$", "aiplatform:deployed-model/truss-iris"),
+    ],
+)
+def test_what_began_and_failed_says_what_and_where_to_look(name, began, key, apis):
+    apis.fail[began] = (9, "the container did not listen on port 8080")
+    with pytest.raises(PlatformRefusalError, match="failed: the container did not listen") as caught:
+        apply(planned(name), connected(name), {})
+    assert caught.value.where == key
+    assert caught.value.code == "FAILED_PRECONDITION"
+    assert "truss logs" in str(caught.value.hint)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run `truss WORDS...` about a Truss with an example."""
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path))
+    monkeypatch.setenv("TRUSS_SECRET_api-key", "t0ken")
+    folder = tmp_path / "iris"
+    (folder / "model").mkdir(parents=True)
+    (folder / "config.yaml").write_text("model_name: iris\nsecrets: {api-key: null}\n")
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n    def predict(self, request):\n        return {'predictions': ['iris']}\n"
+    )
+
+    def run(command: str, *words: str, ok: bool = True, expected: str = "iris") -> Any:
+        example = f"- {{name: one, input: {{inputs: [iris]}}, expected: {{predictions: [{expected}]}}}}\n"
+        (folder / "examples.yaml").write_text(example)
+        status = main([command, str(folder), *words])
+        ran = capsys.readouterr()
+        assert (status == 0) is ok, ran.out + ran.err
+        assert "Traceback" not in ran.err
+        assert "t0ken" not in ran.out + ran.err
+        return ran
+
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_from_the_first_deployment_to_the_last_trace(name, run, apis):
+    """By the commands, with images that are pushed already."""
+    words = ("--to", name, "--yes", "--json")
+    assert "+ iam:service-account/truss-iris" in run("deploy", "--to", name, "--image", IMAGE, "--plan").out
+    assert apis.things == {}
+    ran = run("deploy", *words, "--image", IMAGE)
+    first = json.loads(ran.out)
+    assert (first["state"], first["image"]) == ("healthy", IMAGE)
+    assert "Making iam:service-account/truss-iris" in ran.err
+    assert "1 examples answered as expected" in ran.err
+    again = run("deploy", *words, "--image", IMAGE)
+    assert json.loads(again.out) == first
+    assert "Making" not in again.err
+    assert "Changing" not in again.err
+
+    second = json.loads(run("deploy", *words, "--image", OTHER).out)
+    assert second["image"] == OTHER
+    assert second["url"] == first["url"]
+    assert json.loads(run("status", "--to", name, "--json").out) == second
+    listed = json.loads(run("rollback", "--to", name, "--list", "--json").out)
+    assert [(one["image"], one["current"]) for one in listed] == [(IMAGE, False), (OTHER, True)]
+    assert json.loads(run("rollback", "--to", name, "--json").out) == first
+
+    wrong = run("deploy", "--to", name, "--yes", "--image", OTHER, ok=False, expected="rose")
+    assert "the answer to the example 'one' is another" in wrong.err
+    assert "it went back to revision" in wrong.err
+    assert json.loads(run("status", "--to", name, "--json").out) == first
+
+    assert len(json.loads(run("destroy", *words).out)["removed"]) == 4
+    assert apis.things == {}
+    assert "nothing is deployed" in run("status", "--to", name, ok=False).err
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,9 @@ class Watched(Account):
         self._need(f"{service}.{path.rpartition('.')[2]}.{method}")
         return super().call(service, path, method, **arguments)
 
-    def raw(self, service: str, path: str, body: bytes) -> bytes:
-        self._need(f"{service}.endpoints.{path.rpartition(':')[2]}")
-        return super().raw(service, path, body)
+    def raw(self, url: str, body: bytes) -> bytes:
+        self._need(f"aiplatform.endpoints.{url.rpartition(':')[2]}")
+        return super().raw(url, body)
 
     def _need(self, called: str) -> None:
         self.needed.add(OTHERWISE.get(called, called))

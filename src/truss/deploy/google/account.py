@@ -34,6 +34,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds between two looks at something long."""
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+_SEE_LOGS = "see what the copies wrote with `truss logs`, mend that, and deploy again; it goes on from here"
 _VERSIONS = {
     "run": "v2",
     "aiplatform": "v1",
@@ -147,7 +148,7 @@ class Account:
             pause = min(2 * pause, _LONGEST_PAUSE)
             operation = self.call(service, "projects.locations.operations", "get", name=operation["name"])
         if "error" in operation:
-            raise _refusal(operation["error"], f"{service}.{path}.{method}")
+            raise _failure(operation["error"], f"{service}.{path}.{method}")
         return operation.get("response", {})
 
     def gone(
@@ -160,18 +161,25 @@ class Account:
             if error.code != "NOT_FOUND":
                 raise
 
-    def raw(self, service: str, path: str, body: bytes) -> bytes:
-        """What a POST of JSON gives that the API's description has no form for."""
+    def raw(self, url: str, body: bytes) -> bytes:
+        """What a POST of JSON gives that an API's description has no form for.
+
+        Raises:
+            As `call`.
+        """
         from google.auth.transport.requests import AuthorizedSession
 
         session = AuthorizedSession(self._credentials[0])
-        where = self._address(service) or f"https://{service}.googleapis.com"
-        with _told(f"{service}:{path}"):
-            reply = session.post(f"{where}/{path}", data=body, headers={"content-type": "application/json"})
+        with _told(url):
+            reply = session.post(url, data=body, headers={"content-type": "application/json"})
         if reply.status_code >= 400:
-            raise _refusal(_error(reply.content, reply.status_code), path)
+            raise _refusal(_error(reply.content, reply.status_code), url)
         answer: bytes = reply.content
         return answer
+
+    def address(self, service: str) -> str:
+        """Where a service is asked, with its scheme."""
+        return self._address(service) or f"https://{service}.googleapis.com"
 
     def _address(self, service: str) -> str | None:
         """Where a service is asked; None: where everybody asks it."""
@@ -233,11 +241,19 @@ def _error(content: bytes, status: int) -> Mapping[str, Any]:
 
 
 _BY_NUMBER = {
+    1: "CANCELLED",
+    2: "UNKNOWN",
     3: "INVALID_ARGUMENT",
+    4: "DEADLINE_EXCEEDED",
     5: "NOT_FOUND",
     6: "ALREADY_EXISTS",
     7: "PERMISSION_DENIED",
     8: "RESOURCE_EXHAUSTED",
+    9: "FAILED_PRECONDITION",
+    10: "ABORTED",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    16: "UNAUTHENTICATED",
 }
 """Operations tell their failures by number: https://grpc.io/docs/guides/status-codes/"""
 
@@ -256,6 +272,15 @@ def _refusal(error: Mapping[str, Any], what: str) -> DeployError:
             text, hint="ask for a higher quota (IAM & Admin, Quotas), or remove what is not needed"
         )
     return PlatformRefusalError(text, code=code)
+
+
+def _failure(error: Mapping[str, Any], what: str) -> DeployError:
+    """What went on for long, and came to nothing: mostly copies that did not start, and then wrote why."""
+    refusal = _refusal(error, what)
+    if isinstance(refusal, PlatformRefusalError):
+        text = f"Google Cloud began {what}, and it failed: {error.get('message') or refusal.code}"
+        return PlatformRefusalError(text, code=refusal.code, hint=_SEE_LOGS)
+    return refusal
 
 
 def marks(deployment: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
-from truss.deploy.sizes import GIB, MIB, Size, check_body, enough
+from truss.deploy.sizes import GIB, MIB, Size, check_body, enough, gibibytes
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
 from truss.errors import PlanError
 
@@ -34,8 +34,13 @@ SIZES = (
     Size("4 CPU with an L4", 4, 16 * GIB, "L4", 1),
     Size("8 CPU with an L4", 8, 32 * GIB, "L4", 1),
 )
-_LEAST_MEMORY = 512 * MIB
+# The least memory that so many CPU take, the most first, by the same two pages.
+_LEAST_MEMORY = ((6, 4 * GIB), (4, 2 * GIB), (0, 512 * MIB))
 _LEAST_MEMORY_WITH_GPU = 16 * GIB
+
+# https://cloud.google.com/run/docs/configuring/healthchecks: the most seconds until a copy has to be ready.
+_LOADING, _LOADING_WITH_GPU = 600, 1800
+_BETWEEN_PROBES = 10
 
 # https://cloud.google.com/run/pricing, us-central1: dollars a second of a copy that waits; of a GPU.
 _CPU_SECOND, _GIB_SECOND, _L4_SECOND = 0.0000025, 0.0000025, 0.0001867
@@ -96,8 +101,7 @@ class CloudRunTarget:
                 where="deploy.cloud-run.timeout",
                 hint="deploy to kubernetes, which has no such limit",
             )
-        least = _LEAST_MEMORY if not size.gpu else _LEAST_MEMORY_WITH_GPU
-        memory = max(release.memory, least)
+        memory = max(release.memory, _least_memory(size))
         template = _template(release, options, size, memory)
         resources = (
             identity.service_account(release.name),
@@ -121,7 +125,7 @@ class CloudRunTarget:
             ),
         )
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
-        notes = tuple(text for text in (note, *_notes(release, options, memory)) if text)
+        notes = tuple(text for text in (note, *_notes(release, options, size, memory)) if text)
         plan = Plan(self.name, release.name, resources, files, notes, _price(options, size, memory))
         return terraform.written(plan, release.image, options.project, options.region)
 
@@ -132,6 +136,17 @@ class CloudRunTarget:
     def permissions(self) -> File:
         """A role for whoever deploys there."""
         return role("Cloud Run", _KINDS, (*_READING, *log_lines.RIGHTS, *PUSHING))
+
+
+def _least_memory(size: Size) -> int:
+    if size.gpu:
+        return _LEAST_MEMORY_WITH_GPU
+    return next(memory for cpu, memory in _LEAST_MEMORY if size.cpu >= cpu)
+
+
+def _loading(size: Size) -> int:
+    """Seconds that a copy may take until it is ready."""
+    return _LOADING_WITH_GPU if size.gpu else _LOADING
 
 
 def _price(options: CloudRunOptions, size: Size, memory: int) -> Price | None:
@@ -167,12 +182,12 @@ def _template(release: Release, options: CloudRunOptions, size: Size, memory: in
             "cpuIdle": not size.gpu,
             "startupCpuBoost": True,
         },
-        # The server listens once the model is loaded, so this probe waits for that: half an hour at most.
+        # A copy is ready once its model is loaded, so this probe waits for that, as long as it may.
         "startupProbe": {
             "httpGet": {"path": READY, "port": PORT},
-            "periodSeconds": 10,
+            "periodSeconds": _BETWEEN_PROBES,
             "timeoutSeconds": 5,
-            "failureThreshold": 180,
+            "failureThreshold": _loading(size) // _BETWEEN_PROBES,
         },
         "livenessProbe": {"httpGet": {"path": LIVE, "port": PORT}, "periodSeconds": 30, "timeoutSeconds": 5},
     }
@@ -197,10 +212,11 @@ def _secret_variable(deployment: str, variable: str, name: str) -> dict[str, Any
     return {"name": variable, "valueSource": {"secretKeyRef": reference}}
 
 
-def _notes(release: Release, options: CloudRunOptions, memory: int) -> Iterator[str]:
-    yield "a request and an answer may have 32 MiB over HTTP/1, and it has 10 s to stop"
+def _notes(release: Release, options: CloudRunOptions, size: Size, memory: int) -> Iterator[str]:
+    yield f"a copy has {_loading(size) // 60} minutes to load the model, and 10 s to stop"
+    yield "a request and an answer may have 32 MiB over HTTP/1"
     if memory > release.memory:
-        yield f"Cloud Run's least memory for this is {memory >> 20} MiB"
+        yield f"it gets {gibibytes(memory)} of memory, Cloud Run's least for {size.name}"
     if not options.public:
         yield "only who has roles/run.invoker may ask it; --public lets everybody"
     if release.accelerator is not None:
@@ -263,10 +279,16 @@ class Service:
 
 
 def _shown(template: Any, like: Mapping[str, Any]) -> Any:
-    """A template without what Google filled in; the environment whole, since its names are the user's."""
-    found = restricted(template, like)
-    container = {**found["containers"][0], "env": template["containers"][0].get("env", [])}
-    return {**found, "containers": [container]}
+    """A template without what Google filled in, and with the noughts that its messages leave out.
+
+    The environment is whole, since its names are the user's.
+    """
+    told = template["containers"][0]
+    resources = {"cpuIdle": False, **told.get("resources", {})}
+    container = {**told, "resources": resources, "env": told.get("env", [])}
+    scaling = {"minInstanceCount": 0, **template.get("scaling", {})}
+    found = restricted({**template, "scaling": scaling, "containers": [container]}, like)
+    return {**found, "containers": [{**found["containers"][0], "env": container["env"]}]}
 
 
 class Invokers:

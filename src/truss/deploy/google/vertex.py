@@ -6,6 +6,7 @@ https://cloud.google.com/vertex-ai/docs/reference/rest
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Annotated, Any
 
 from truss.deploy.changes import restricted
@@ -17,6 +18,7 @@ from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, 
 from truss.deploy.release import PORT, Release
 from truss.deploy.sizes import GIB, Size, check_body, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
+from truss.errors import DeployError, NotDeployedError
 
 _API = "aiplatform"
 _MODELS, _ENDPOINTS = "projects.locations.models", "projects.locations.endpoints"
@@ -146,6 +148,7 @@ def _resources(release: Release, options: VertexOptions, size: Size) -> Iterator
         "machine": _machine(size),
         "least": options.min_copies,
         "most": max(options.min_copies, options.max_copies),
+        "percent": 100,
     }
     yield Resource(
         Deployed.kind, f"{_PREFIX}{name}", body, "aiplatform.projects.locations.endpoints.deployModel"
@@ -162,7 +165,8 @@ def _machine(size: Size) -> dict[str, Any]:
 def _notes(release: Release, options: VertexOptions) -> Iterator[str]:
     if not options.dedicated:
         yield "a request may have 1.5 MB and an answer may take 60 s; --dedicated lifts that to 10 MB and 1 h"
-    yield 'it is asked with :rawPredict, or with :predict in the form of {"instances": [...]}'
+    where = "at an address of its own, which `truss status` shows, " if options.dedicated else ""
+    yield f'it is asked {where}with :rawPredict, or with :predict in the form of {{"instances": [...]}}'
     if release.secrets:
         names = ", ".join(release.secrets)
         yield (
@@ -278,13 +282,16 @@ class Endpoint:
 
 
 class Deployed:
-    """A version of the model on machines behind the endpoint; what was there before goes when it is ready."""
+    """A version of the model on machines behind the endpoint; what was there before goes when it is ready.
+
+    Requests that somebody split by hand are a change as any other: the next deployment gets all of them.
+    """
 
     kind = "aiplatform:deployed-model"
     rights = ("aiplatform.endpoints.deploy", "aiplatform.endpoints.get", "aiplatform.endpoints.undeploy")
 
     def find(self, account: Account, resource: Resource) -> Found | None:
-        """What gets the endpoint's requests."""
+        """What gets most of the endpoint's requests."""
         return self._at(account, resource.name)
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
@@ -297,14 +304,18 @@ class Deployed:
         return self.create(account, resource)
 
     def delete(self, account: Account, found: Found) -> None:
-        """Take away whatever is deployed."""
-        for one in _deployed(account, found.name):
-            _undeploy(account, found.name, one["id"])
+        """Take away whatever is deployed; its requests go to what is taken away after it."""
+        every = [one["id"] for one in _deployed(account, found.name)]
+        for one, heir in zip_longest(every, every[1:]):
+            _undeploy(account, found.name, one, {heir: 100} if heir else None)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """What is at the deployment's endpoint."""
-        found = self._at(account, f"{_PREFIX}{deployment}")
-        return [found] if found is not None and found.deployment == deployment else []
+        name = f"{_PREFIX}{deployment}"
+        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
+        if told is None or marked(told) != deployment or not told.get("deployedModels"):
+            return []
+        return [Found(self.kind, name, {}, deployment)]
 
     def _at(self, account: Account, name: str) -> Found | None:
         told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
@@ -320,6 +331,7 @@ class Deployed:
             "machine": resources["machineSpec"],
             "least": resources["minReplicaCount"],
             "most": resources.get("maxReplicaCount", resources["minReplicaCount"]),
+            "percent": _percent(told, current),
         }
         return Found(self.kind, name, body, deployment)
 
@@ -348,9 +360,11 @@ def deploy(account: Account, name: str, body: Mapping[str, Any]) -> None:
         _undeploy(account, name, one)
 
 
-def _undeploy(account: Account, name: str, identifier: str) -> None:
+def _undeploy(account: Account, name: str, identifier: str, split: Mapping[str, int] | None = None) -> None:
+    """Take away something that gets no requests, or none by the new split, unless it is the last."""
     where = endpoint_name(account, name)
-    account.done(_API, _ENDPOINTS, "undeployModel", endpoint=where, body={"deployedModelId": identifier})
+    body = {"deployedModelId": identifier, **({"trafficSplit": split} if split else {})}
+    account.done(_API, _ENDPOINTS, "undeployModel", endpoint=where, body=body)
 
 
 def _deployed(account: Account, name: str) -> Sequence[Mapping[str, Any]]:
@@ -360,9 +374,24 @@ def _deployed(account: Account, name: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _current(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What gets all requests of an endpoint."""
-    split = endpoint.get("trafficSplit", {})
-    return next((one for one in endpoint.get("deployedModels", ()) if split.get(one["id"]) == 100), None)
+    """What gets most requests of an endpoint; None: nothing gets any."""
+    asked = [one for one in endpoint.get("deployedModels", ()) if _percent(endpoint, one)]
+    return max(asked, key=lambda one: _percent(endpoint, one), default=None)
+
+
+def _percent(endpoint: Mapping[str, Any], deployed: Mapping[str, Any]) -> int:
+    """How many of a hundred requests something gets that is deployed to an endpoint."""
+    return int(endpoint.get("trafficSplit", {}).get(deployed["id"], 0))
+
+
+def _host(endpoint: Mapping[str, Any]) -> str:
+    """An endpoint's own address, where alone it is asked then; empty: it has none.
+
+    The reference writes it with a scheme, what is told has mostly none:
+    https://cloud.google.com/vertex-ai/docs/predictions/using-dedicated-endpoints
+    """
+    told = str(endpoint.get("dedicatedEndpointDns", ""))
+    return told if not told or "://" in told else f"https://{told}"
 
 
 def model_name(account: Account, name: str) -> str:
@@ -431,10 +460,19 @@ class VertexPlatform(Kinds[Account]):
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:
-        """Deploy the version, and remove those that came after it."""
+        """Deploy the version, and remove those that came after it.
+
+        Raises:
+            DeployError: nothing gets requests, so that there is nothing to go back from.
+        """
         name = f"{_PREFIX}{deployment}"
         found = Deployed().find(self.account, Resource(Deployed.kind, name, {}))
-        assert found is not None
+        if found is None:
+            raise DeployError(
+                f"nothing that is deployed to the endpoint '{name}' gets requests, to go back from",
+                where=f"{Deployed.kind}/{name}",
+                hint="deploy the earlier Truss again",
+            )
         deploy(self.account, name, {**found.body, "model": revision.id})
         for later in self.revisions(deployment):
             if int(later.id) > int(revision.id):
@@ -442,9 +480,11 @@ class VertexPlatform(Kinds[Account]):
                 self.account.gone(_API, _MODELS, method="deleteVersion", long=True, name=full)
 
     def ask(self, deployment: str, body: bytes) -> bytes:
-        """As `:rawPredict`, which hands the body on as it is."""
-        where = endpoint_name(self.account, f"{_PREFIX}{deployment}")
-        return self.account.raw(_API, f"v1/{where}:rawPredict", body)
+        """As `:rawPredict`, which hands the body on as it is, at the endpoint's own address if it has one."""
+        told = self._ours(deployment)
+        if told is None:
+            raise NotDeployedError(f"nothing is deployed to Vertex AI under the name '{deployment}'")
+        return self.account.raw(self._url(told), body)
 
     def _ours(self, deployment: str) -> Any | None:
         where = endpoint_name(self.account, f"{_PREFIX}{deployment}")
@@ -459,14 +499,25 @@ class VertexPlatform(Kinds[Account]):
         deployment = marked(told)
         current = _current(told)
         if current is None:
-            return Status(deployment, VertexTarget.name, "stopped")
+            why = ("nothing that is deployed to the endpoint gets requests",)
+            return Status(
+                deployment, VertexTarget.name, "stopped", detail=why if told.get("deployedModels") else ()
+            )
         status = current.get("status", {})
         wanted = current["dedicatedResources"]["minReplicaCount"]
         ready = status.get("availableReplicaCount", wanted)
-        image = self._version(deployment, current["modelVersionId"])["containerSpec"]["imageUri"]
+        # Also one that somebody else has deployed there.
+        version = f"{current['model'].partition('@')[0]}@{current['modelVersionId']}"
+        image = self.account.call(_API, _MODELS, "get", name=version)["containerSpec"]["imageUri"]
         state: State = "healthy" if ready >= wanted else "starting"
-        detail = tuple(filter(None, (status.get("message", ""),)))
-        return Status(deployment, VertexTarget.name, state, "", image, ready, wanted, detail)
+        percent = _percent(told, current)
+        split = f"it gets {percent} % of the requests; deploying gives it all" if percent < 100 else ""
+        detail = tuple(filter(None, (status.get("message", ""), split)))
+        return Status(deployment, VertexTarget.name, state, self._url(told), image, ready, wanted, detail)
+
+    def _url(self, told: Mapping[str, Any]) -> str:
+        """Where an endpoint is asked."""
+        return f"{_host(told) or self.account.address(_API)}/v1/{told['name']}:rawPredict"
 
 
 def _number(version: Mapping[str, Any]) -> int:
