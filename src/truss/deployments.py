@@ -466,7 +466,7 @@ class Deployment:
     def _key(self) -> str:
         """What the name of its image is noted under when that is built, for plans to tell it again."""
         repository = self.target.repository(self.options)
-        server = [str(layer.digest) for layer in server_layers(self._cache)]
+        server = [str(layer.diff_id) for layer in server_layers(self._cache)]
         return key_of("name", self.target.name, self.name, repr(repository), self._digest(), *server)
 
     def _made(self, cache: LayerCache, say: Say) -> Built:
