@@ -21,7 +21,7 @@ from truss.deploy.aws.account import Account
 
 NUMBER, REGION = "123456789012", "eu-west-1"
 
-_OTHERWISE = {"lambda:Invoke": "lambda:InvokeFunction"}
+_OTHERWISE = {"lambda:Invoke": "lambda:InvokeFunction", "s3:ListObjectsV2": "s3:ListBucket"}
 """Actions that are not called as their operation."""
 
 FREE = frozenset({"sts:GetCallerIdentity"})
@@ -60,6 +60,7 @@ _NAMED = {
     ),
     "iam": ("role/{RoleName}", "instance-profile/{InstanceProfileName}"),
     "lambda": ("function:{FunctionName}",),
+    "s3": ("{Bucket}/{Key}", "{Bucket}"),
     "logs": ("log-group:{logGroupName}",),
     "sagemaker": ("endpoint/{EndpointName}", "endpoint-config/{EndpointConfigName}", "model/{ModelName}"),
     "secretsmanager": ("secret:{Name}-AbCdEf", "secret:{SecretId}-AbCdEf"),
@@ -147,6 +148,8 @@ def _several(value: Any) -> list[Any]:
 
 def arn(service: str, end: str) -> str:
     """What a thing of the account that moto has is called in full."""
+    if service == "s3":
+        return f"arn:aws:s3:::{end}"
     return f"arn:aws:{service}:{'' if service == 'iam' else REGION}:{NUMBER}:{end}"
 
 
@@ -158,6 +161,8 @@ def _context(service: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield f"aws:RequestTag/{tag.get('Key', tag.get('key'))}", tag.get("Value", tag.get("value"))
     if "PolicyArn" in arguments:
         yield "iam:PolicyARN", arguments["PolicyArn"]
+    if "Prefix" in arguments:
+        yield "s3:prefix", arguments["Prefix"]
     if "ServiceNamespace" in arguments:
         yield "application-autoscaling:service-namespace", arguments["ServiceNamespace"]
     if service == "ec2":

@@ -1,7 +1,11 @@
 """moto's server, and the places where it is not as AWS documents: `python moto_server.py --port PORT`.
 
 - SageMaker's UpdateEndpoint is not in it: an endpoint takes the variants of another config at once.
+- An asynchronous endpoint reads no request, puts answers into a bucket of its own, and answers at once as
+  well: here it reads the request, puts answers where its config says, and does not.
 - A published version of a Lambda function changes with the function: here it keeps the image it had.
+- A function of Lambda runs in a container: here none runs, and a test says what it answers.
+- A function of Lambda always starts, and takes every change: here not with an image whose digest is zeros.
 - A service of ECS forgets its capacity providers: here it tells of them.
 - The tags of a launch template are told as those of what it launches as well: here they are not.
 - A group that is removed by force leaves machines running that are protected: here it stops them.
@@ -17,16 +21,23 @@ from datetime import datetime, timezone
 import moto.iam.models
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.awslambda.models import LambdaFunction
+from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ecs.responses import EC2ContainerServiceResponse
-from moto.sagemaker.models import FakeEndpoint
+from moto.s3.models import s3_backends
+from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.models import FakeEndpoint, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemakerruntime.models import SageMakerRuntimeBackend
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import main
 
 every = json.loads(moto.iam.models.aws_managed_policies_data)
 some = {name: policy for name, policy in every.items() if policy["Path"] == "/service-role/"}
 moto.iam.models.aws_managed_policies_data = json.dumps(some)
+
+default_user_config["lambda"] = {"use_docker": False}
 
 
 def update_endpoint(self: SageMakerResponse) -> ActionResult:
@@ -42,16 +53,102 @@ def update_endpoint(self: SageMakerResponse) -> ActionResult:
 
 SageMakerResponse.update_endpoint = update_endpoint
 
+
+def output_of(runtime: SageMakerRuntimeBackend, endpoint: str) -> dict:
+    """Where an endpoint puts answers."""
+    sagemaker = sagemaker_backends[runtime.account_id][runtime.region_name]
+    config = sagemaker.endpoint_configs[sagemaker.endpoints[endpoint].endpoint_config_name]
+    return (config.async_inference_config or {}).get("OutputConfig", {})
+
+
+invoke_endpoint = SageMakerRuntimeResponse.invoke_endpoint
+
+
+def invoke_endpoint_that_is_not_asynchronous(self: SageMakerRuntimeResponse) -> tuple:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html"""
+    name = self.path.split("/")[2]
+    if output_of(self.sagemakerruntime_backend, name):
+        raise ValidationError(message=f"Endpoint {name} is asynchronous.")
+    return invoke_endpoint(self)
+
+
+SageMakerRuntimeResponse.invoke_endpoint = invoke_endpoint_that_is_not_asynchronous
+
+invoke_endpoint_async = SageMakerRuntimeBackend.invoke_endpoint_async
+
+
+def invoke_endpoint_async_by_its_config(
+    self: SageMakerRuntimeBackend, endpoint_name: str, input_location: str
+) -> tuple:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-invoke-endpoint.html"""
+    s3, output = s3_backends[self.account_id][self.partition], output_of(self, endpoint_name)
+    if s3.get_object(*parts(input_location)) is None:
+        raise ValidationError(message=f"There is nothing at {input_location}.")
+    name, locations = input_location.rpartition("/")[2], []
+    for made, place in zip(
+        invoke_endpoint_async(self, endpoint_name, input_location),
+        (f"{output['S3OutputPath']}/{name}.out", f"{output['S3FailurePath']}/{name}-error.out"),
+        strict=True,
+    ):
+        if found := s3.get_object(*parts(made)):
+            s3.put_object(*parts(place), value=found.value)
+        locations.append(place)
+    return tuple(locations)
+
+
+def parts(location: str) -> list:
+    """The bucket and the key of `s3://BUCKET/KEY`."""
+    return location.removeprefix("s3://").split("/", 1)
+
+
+SageMakerRuntimeBackend.invoke_endpoint_async = invoke_endpoint_async_by_its_config
+
 set_code = LambdaFunction._set_function_code
 
 
 def set_code_of_this_version(self: LambdaFunction, spec: dict) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html"""
+    is_new = spec is self.code
     self.code = dict(self.code)
     set_code(self, spec)
+    self.last_update_failed = is_broken(self) and not is_new
+    if is_new and is_broken(self):
+        self.state = "Failed"
 
 
 LambdaFunction._set_function_code = set_code_of_this_version
+
+
+def is_broken(function: LambdaFunction) -> bool:
+    """Whether a function is of an image that Lambda cannot start."""
+    return function.code.get("ImageUri", "").endswith("0" * 64)
+
+
+get_configuration = LambdaFunction.get_configuration
+
+
+def get_configuration_with_reasons(self: LambdaFunction, on_create: bool = False) -> dict:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html"""
+    told, why = get_configuration(self, on_create), "The image cannot be read."
+    if self.state == "Failed":
+        return told | {"StateReason": why, "StateReasonCode": "InvalidImage"}
+    if self.last_update_failed:
+        return told | {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": why}
+    return told
+
+
+LambdaFunction.get_configuration = get_configuration_with_reasons
+
+update_configuration = LambdaFunction.update_configuration
+
+
+def update_configuration_as_an_update(self: LambdaFunction, config_updates: dict) -> dict:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html"""
+    self.last_update_failed = False
+    return update_configuration(self, config_updates)
+
+
+LambdaFunction.update_configuration = update_configuration_as_an_update
 
 create_service = EC2ContainerServiceResponse.create_service
 

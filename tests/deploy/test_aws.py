@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, ClassVar
+from urllib.request import Request, urlopen
 
 import pytest
 from aws_calls import Watched, refused
 from aws_server import aws, free_address, reset
+from refusing_server import Refusal, refusing
 
+from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Plan, Platform, Release, apply, destroy, read_options, target_named
+from truss.deploy.aws.account import Account
 from truss.deploy.aws.machines import MACHINES
 from truss.deploy.changes import Action
 from truss.errors import DeployError, NameTakenError, PlanError, PlatformAuthError, PlatformUnreachableError
@@ -191,6 +195,95 @@ def test_an_image_goes_to_a_repository_of_its_own(name, words, bench, small, ser
     assert sorted(left()) == sorted([namesake, repository])
 
 
+ANSWERS = {
+    "machines": (
+        "sagemaker/endpoint-results",
+        lambda text: {"Body": text, "ContentType": "application/json"},
+    ),
+    "asynchronous": ("sagemaker/async-endpoint-results", lambda text: {"data": text}),
+    "lambda": ("lambda-simple/response", lambda text: text),
+}
+"""Where moto's server is told what a deployment answers, and in what form."""
+
+
+def answer_with(server: str, mode: str, value: Any) -> None:
+    """Have the next request answered so."""
+    path, form = ANSWERS[mode]
+    tell(server, path, form(json.dumps(value)))
+
+
+def tell(server: str, path: str, result: Any) -> None:
+    """Tell moto's server what something gives that it does not run."""
+    body = json.dumps({"region": "eu-west-1", "results": [result]}).encode()
+    head = {"Content-Type": "application/json"}
+    with urlopen(Request(f"{server}/moto-api/static/{path}", body, head), timeout=30):
+        pass
+
+
+@pytest.fixture
+def run(server, small, tmp_path, monkeypatch, capsys) -> Callable[..., Any]:
+    """Run `truss COMMAND` about the Truss `steps` in an empty account; gives its JSON, and what it said."""
+    reset(server)
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+    folder = small("steps")
+
+    def run(command: str, *words: str, example: str = "", ok: bool = True) -> tuple[Any, str]:
+        if example:
+            expected = "expected: {predictions: [1]}"
+            (folder / "examples.yaml").write_text(f"- {{name: {example}, input: [{example}], {expected}}}\n")
+        status = main([command, str(folder), *words, "--json"])
+        ran = capsys.readouterr()
+        assert (status == 0) is ok, ran.out + ran.err
+        return json.loads(ran.out), ran.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("machines", ("--to", "sagemaker")),
+        ("asynchronous", ("--to", "sagemaker", "--mode", "asynchronous", "--answers", "s3://answers/all")),
+        ("lambda", ("--to", "lambda")),
+    ],
+)
+def test_a_deployment_counts_when_it_answers_the_examples(mode, words, server, run):
+    """As moto's server is told to answer: that the model's answer comes through, this does not show.
+
+    Nothing of it is on ECS, whose copies are asked over HTTP: there none runs.
+    """
+    import boto3
+
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="answers", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    answer_with(server, mode, {"predictions": [1]})
+    done, said = run("deploy", *words, "--image", IMAGE, "--yes", example="one")
+    assert (done["state"], done["image"]) == ("healthy", IMAGE)
+    assert "1 examples answered as expected" in said
+
+    answer_with(server, mode, {"predictions": [2]})
+    another = IMAGE.replace("1", "2")
+    done, _ = run("deploy", *words, "--image", another, "--yes", example="two", ok=False)
+    assert done["error"]["type"] == "unhealthy"
+    assert "the answer to the example 'two' is another" in done["error"]["message"]
+    assert "it went back to revision 1" in done["error"]["hint"]
+    assert run("status", *words[:2])[0]["image"] == IMAGE
+    assert "Contents" not in s3.list_objects_v2(Bucket="answers")
+
+
+def test_why_an_asynchronous_endpoint_fails_is_said(server, run):
+    import boto3
+
+    where = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3").create_bucket(Bucket="answers", CreateBucketConfiguration=where)
+    failed = {"data": "no memory is left", "is_failure": True}
+    tell(server, "sagemaker/async-endpoint-results", failed)
+    words = ("--to", "sagemaker", "--mode", "asynchronous", "--answers", "s3://answers")
+    done, _ = run("deploy", *words, "--image", IMAGE, "--yes", example="one", ok=False)
+    assert done["error"]["type"] == "unhealthy"
+    assert "the endpoint failed: no memory is left" in done["error"]["message"]
+
+
 @cache
 def connection(url: str, name: str) -> tuple[Platform, Watched]:
     """One for all checks of a target: AWS's clients know nothing of an account, and take a second to make."""
@@ -244,6 +337,11 @@ class TestSageMaker(OnAws):
 class TestServerless(OnAws):
     target = target_named("sagemaker")
     options: ClassVar = {"mode": "serverless", "max_copies": 20}
+
+
+class TestAsynchronous(OnAws):
+    target = target_named("sagemaker")
+    options: ClassVar = {"mode": "asynchronous", "answers": "s3://answers/iris", "max_copies": 2}
 
 
 class TestLambda(OnAws):
@@ -458,9 +556,40 @@ def test_machines_of_sagemaker():
         planned("sagemaker", "", mode="asynchronous")
     plan = planned("sagemaker", "", mode="asynchronous", answers="s3://answers/iris")
     told = body(plan, "sagemaker:endpoint-config")["definition"]["AsyncInferenceConfig"]
-    assert told == {"OutputConfig": {"S3OutputPath": "s3://answers/iris"}}
+    own = "s3://answers/iris/truss-iris"
+    assert told == {"OutputConfig": {"S3OutputPath": own, "S3FailurePath": f"{own}/failures"}}
+    assert f"answers come to {own}/, and to failures/ there what goes wrong" in plan.notes
     rights = body(plan, "iam:role")["statements"]
     assert rights[1]["Resource"] == ["arn:aws:s3:::answers", "arn:aws:s3:::answers/*"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "resources", "has"),
+    [
+        ("ml.t2.medium", "{cpu: 4}", "2 CPU and 4 GiB"),
+        ("ml.m5.large", "{memory: 16Gi}", "2 CPU and 8 GiB"),
+        ("ml.m5.large", "{accelerator: T4}", "2 CPU and 8 GiB"),
+        ("ml.g5.xlarge", "{accelerator: 'A10G:4'}", "4 CPU, 16 GiB and 1 A10G GPU"),
+        ("ml.g5.12xlarge", "{accelerator: 'L4:4'}", "48 CPU, 192 GiB and 4 A10G GPUs"),
+    ],
+)
+def test_a_machine_that_is_too_small_for_a_copy_is_refused(machine, resources, has):
+    with pytest.raises(PlanError, match=f"and {machine} has {has}") as caught:
+        planned("sagemaker", f"resources: {resources}", machine=machine)
+    assert caught.value.where == "deploy.sagemaker.machine"
+    assert "the smallest that is enough" in str(caught.value.hint)
+
+
+def test_a_machine_of_the_user_is_taken():
+    for machine in ("ml.m5.4xlarge", "ml.g5.xlarge"):
+        plan = planned("sagemaker", "resources: {cpu: 2}", machine=machine)
+        assert body(plan, "sagemaker:endpoint-config")["definition"]["ProductionVariants"][0][
+            "InstanceType"
+        ] == (machine)
+        assert plan.price is not None
+    plan = planned("sagemaker", "resources: {accelerator: 'H200:8'}", machine="ml.p5en.48xlarge")
+    assert "ml.p5en.48xlarge is not in the list here" in plan.notes[0]
+    assert plan.price is None
 
 
 def test_sizes_of_lambda():
@@ -491,8 +620,49 @@ def test_a_profile_that_is_not_there_is_said():
         connected("ecs", profile="nobody").status("iris")
 
 
-def test_a_region_that_does_not_answer_is_said(monkeypatch):
+@pytest.mark.parametrize("name", ["ecs", "sagemaker", "lambda"])
+def test_a_region_that_does_not_answer_is_said(name, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", free_address())
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(PlatformUnreachableError, match="no answer"):
-        connected("ecs").status("iris")
+        connected(name).status("iris")
+
+
+def wait_for_the_end(account: Account, waiter: str) -> None:
+    """Of the deployment `iris`, once asked: AWS's client asks for ten minutes and more."""
+    once = {"WaiterConfig": {"MaxAttempts": 1}}
+    if waiter == "endpoint_deleted":
+        account.wait("sagemaker", waiter, "its end", EndpointName="truss-iris", **once)
+    else:
+        told = account.first("elbv2", "describe_load_balancers", "LoadBalancers")
+        arns = [told["LoadBalancerArn"]] if told else []
+        account.wait("elbv2", waiter, "its end", LoadBalancerArns=arns, **once)
+
+
+@pytest.mark.parametrize(
+    ("name", "waiter", "says"),
+    [
+        ("sagemaker", "endpoint_deleted", "EndpointStatus InService"),
+        ("ecs", "load_balancers_deleted", "Code active"),
+    ],
+)
+def test_what_takes_too_long_is_said(name, waiter, says, server):
+    reset(server)
+    apply(planned(name, ""), connected(name), {})
+    with pytest.raises(DeployError, match=f"waited for its end in vain; AWS says: {says}") as caught:
+        wait_for_the_end(Account(), waiter)
+    assert "give the command again: it goes on from there" in str(caught.value.hint)
+
+
+def test_what_is_refused_while_waiting_is_said(server, monkeypatch):
+    reset(server)
+    apply(planned("sagemaker", ""), connected("sagemaker"), {})
+    denied = Refusal("DescribeEndpoint", "AccessDeniedException", "You may not look.")
+    with refusing(server, denied) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(PlatformAuthError, match="You may not look"):
+            wait_for_the_end(Account(), "endpoint_deleted")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", free_address())
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(PlatformUnreachableError, match="no answer"):
+        wait_for_the_end(Account(), "endpoint_deleted")

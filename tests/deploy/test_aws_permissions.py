@@ -41,6 +41,8 @@ THEN = {
 }
 # And of one that changes the machines that the second has made.
 LAST = {"max_copies": 6, "disk": 200}
+# And of one that is asked in another way.
+ASKED_OTHERWISE = {"sagemaker": {"mode": "asynchronous", "answers": "s3://answers/iris"}}
 
 PUSHED = {f"ecr:{action}": "the registry's client asks for it when it pushes" for action in PUSHING}
 SCALED = {
@@ -79,6 +81,7 @@ NOT_CALLED: Mapping[str, Mapping[str, str]] = {
 }
 
 ELSEWHERE = frozenset({("iam:PassedToService", "codebuild.amazonaws.com")})
+EVERYTHING = frozenset({("s3:prefix", "")})
 ALL = frozenset({("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess")})
 
 LONGEST = 10_240
@@ -126,6 +129,14 @@ def others(name: str) -> None:
     boto3.client("ecr").set_repository_policy(repositoryName=f"truss/{name}/iris", policyText=text)
 
 
+def bucket() -> None:
+    """The one that an asynchronous endpoint puts answers into."""
+    import boto3
+
+    where = {"LocationConstraint": REGION}
+    boto3.client("s3").create_bucket(Bucket="answers", CreateBucketConfiguration=where)
+
+
 def scaled_otherwise() -> None:
     """What somebody did to the capacity provider."""
     import boto3
@@ -160,6 +171,11 @@ def test_a_policy_allows_what_a_deployment_calls_and_nothing_else(name, server):
     with contextlib.suppress(DeployError):  # nothing runs there
         platform.ask("iris", b"{}")
     destroy("iris", platform)
+    if name in ASKED_OTHERWISE:
+        bucket()
+        apply(planned(name, "4", "", ASKED_OTHERWISE[name]), platform, {})
+        platform.ask("iris", b"{}")
+        destroy("iris", platform)
 
     assert not refused(account.calls, policy(name))
     allowed = {action for statement in policy(name)["Statement"] for action in statement["Action"]}
@@ -204,6 +220,8 @@ def conditions(action: str) -> set[str]:
         ("ecs", Call("ecs:TagResource", arn("ecs", "task-definition/theirs:1"))),
         ("ecs", Call("ecs:DeleteService", arn("ecs", "service/theirs/iris"))),
         ("sagemaker", Call("sagemaker:DeleteEndpoint", arn("sagemaker", "endpoint/theirs"))),
+        ("sagemaker", Call("s3:GetObject", arn("s3", "answers/theirs.json"))),
+        ("sagemaker", Call("s3:ListBucket", arn("s3", "answers"), EVERYTHING)),
         ("lambda", Call("lambda:DeleteFunction", arn("lambda", "function:theirs"))),
         *((name, Call("ecr:DeleteRepository", arn("ecr", "repository/theirs"))) for name in TARGETS),
         *((name, Call("iam:PassRole", arn("iam", "role/truss-iris-task"), ELSEWHERE)) for name in TARGETS),

@@ -1,4 +1,4 @@
-"""What AWS refuses, at the command line: a limit of the account, a right that is missing.
+"""What AWS refuses, at the command line: a limit, credentials, a right, a name; and what fails there.
 
 The refusals are AWS's own names and forms over HTTP, before moto's server (see refusing_server.py); that AWS
 refuses in these cases, and in no others, this does not show.
@@ -7,7 +7,9 @@ refuses in these cases, and in no others, this does not show.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from truss.cli import main
 
 CONFIG = "model_name: iris\nsecrets: {api-key: null}\n"
 IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
+BROKEN = IMAGE.replace("1", "0")
+"""An image that Lambda cannot start: see moto_server.py."""
 
 LIMITS = [
     ("ecs", "CreateCluster", "ClusterLimitExceededException", "You have reached 10000 clusters."),
@@ -61,6 +65,27 @@ RIGHTS = [
         "AccessDeniedException",
         f"{_DENIED}lambda:CreateFunctionUrlConfig",
     ),
+]
+
+_INVALID = "The security token included in the request is invalid."
+_EXPIRED = "The security token included in the request is expired"
+_MISMATCH = "The request signature we calculated does not match the signature you provided."
+_FUNCTION = "GET /2015-03-31/functions/truss-iris"
+# In the words of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html; the
+# protocols of ECS, IAM and EC2 differ in the names.
+CREDENTIALS = [
+    ("ecs", "DescribeClusters", "UnrecognizedClientException", _INVALID),
+    ("ecs", "DescribeServices", "ExpiredTokenException", _EXPIRED),
+    ("ecs", "GetRole", "SignatureDoesNotMatch", _MISMATCH),
+    ("ecs", "DescribeSecurityGroups", "AuthFailure", "AWS was not able to validate the credentials."),
+    ("sagemaker", "ListEndpoints", "UnrecognizedClientException", _INVALID),
+    ("sagemaker", "ListModels", "InvalidSignatureException", _MISMATCH),
+    ("sagemaker", "ListEndpoints", "ExpiredTokenException", _EXPIRED),
+    ("sagemaker", "GetRole", "ExpiredToken", _EXPIRED),
+    ("lambda", _FUNCTION, "UnrecognizedClientException", _INVALID),
+    ("lambda", _FUNCTION, "InvalidSignatureException", _MISMATCH),
+    ("lambda", _FUNCTION, "ExpiredTokenException", _EXPIRED),
+    ("lambda", "GetRole", "InvalidClientTokenId", _INVALID),
 ]
 
 GPU = "resources: {accelerator: T4}\n"
@@ -130,8 +155,11 @@ def steps(said: str, verb: str) -> set[str]:
     [
         *((*one, "quota", "ask for a higher limit") for one in LIMITS),
         *((*one, "platform_auth", "prints the policy") for one in RIGHTS),
+        *((*one, "platform_auth", "log in with `aws sso login`") for one in CREDENTIALS),
     ],
-    ids=[f"{name}-{what.rpartition('/')[2]}-{code}" for name, what, code, _ in (*LIMITS, *RIGHTS)],
+    ids=[
+        f"{name}-{what.rpartition('/')[2]}-{code}" for name, what, code, _ in (*LIMITS, *RIGHTS, *CREDENTIALS)
+    ],
 )
 def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message, kind, hint, run, server):
     import boto3
@@ -169,3 +197,144 @@ def test_what_is_refused_for_a_while_is_waited_for(run, server):
                 url = stack.enter_context(refusing(url, Refusal(*one, once=True)))
             status, told, _ = run(command, "ecs gpu", *words.get(command, ()), through=url)
             assert status == 0, told
+
+
+def test_a_function_that_fails_to_start_is_made_anew(run):
+    """Lambda changes none that failed: https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html."""
+    import boto3
+
+    words = ("--no-wait", *WORDS["lambda"])
+    for _ in range(2):
+        status, told, _ = run("deploy", "lambda", "--image", BROKEN, *words)
+        assert status == 1, told
+        assert told["error"]["type"] == "deploy"
+        assert told["error"]["where"] == "lambda:function/truss-iris"
+        assert "waited for the function truss-iris to start in vain" in told["error"]["message"]
+        assert "State Failed, StateReason The image cannot be read." in told["error"]["message"]
+        assert "mend what AWS names" in told["error"]["hint"]
+
+    status, told, said = run("deploy", "lambda", "--image", IMAGE, *words)
+    assert (status, told["state"], told["image"]) == (0, "healthy", IMAGE)
+    assert "lambda:function/truss-iris" in steps(said, "Changing")
+    limit = boto3.client("lambda").get_function_concurrency(FunctionName="truss-iris")
+    assert limit["ReservedConcurrentExecutions"] == 5
+    assert not steps(run("deploy", "lambda", "--image", IMAGE, *words)[2], "Changing")
+
+
+def test_a_change_that_a_function_does_not_take_is_said(run):
+    assert deploy(run, "lambda")[0] == 0
+    status, told, _ = run("deploy", "lambda", "--image", BROKEN, "--no-wait", *WORDS["lambda"])
+    assert status == 1
+    assert "waited for the function truss-iris to take its change in vain" in told["error"]["message"]
+    assert "LastUpdateStatusReason The image cannot be read." in told["error"]["message"]
+    status, told, _ = deploy(run, "lambda")
+    assert (status, told["state"], told["image"]) == (0, "healthy", IMAGE)
+
+
+def a_cluster() -> None:
+    import boto3
+
+    ecs = boto3.client("ecs")
+    ecs.create_cluster(clusterName="truss-iris")
+    container = {"name": "theirs", "image": IMAGE, "memory": 128}
+    ecs.register_task_definition(family="theirs", containerDefinitions=[container])
+    ecs.create_service(cluster="truss-iris", serviceName="iris", taskDefinition="theirs", desiredCount=1)
+
+
+def a_balancer() -> None:
+    import boto3
+
+    subnets = [one["SubnetId"] for one in boto3.client("ec2").describe_subnets()["Subnets"]]
+    boto3.client("elbv2").create_load_balancer(Name="truss-iris", Subnets=subnets, Type="network")
+
+
+def a_role() -> None:
+    import boto3
+
+    whoever = {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [whoever]})
+    boto3.client("iam").create_role(RoleName="truss-iris-execution", AssumeRolePolicyDocument=document)
+
+
+def a_secret() -> None:
+    import boto3
+
+    boto3.client("secretsmanager").create_secret(Name="truss/iris/api-key", SecretBinary=b"theirs")
+
+
+def an_endpoint() -> None:
+    import boto3
+
+    client, role = boto3.client("sagemaker"), "arn:aws:iam::123456789012:role/theirs"
+    client.create_model(ModelName="theirs", PrimaryContainer={"Image": IMAGE}, ExecutionRoleArn=role)
+    variant = {"VariantName": "one", "ModelName": "theirs", "InstanceType": "ml.m5.large"}
+    variants = [{**variant, "InitialInstanceCount": 1, "InitialVariantWeight": 1.0}]
+    client.create_endpoint_config(EndpointConfigName="theirs", ProductionVariants=variants)
+    client.create_endpoint(EndpointName="truss-iris", EndpointConfigName="theirs")
+
+
+def a_model() -> None:
+    import boto3
+
+    role, both = "arn:aws:iam::123456789012:role/theirs", [{"Image": IMAGE}, {"Image": BROKEN}]
+    boto3.client("sagemaker").create_model(ModelName="truss-iris-1", Containers=both, ExecutionRoleArn=role)
+
+
+def a_function() -> None:
+    import boto3
+
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("theirs.py", "def answer(event, context): return 1")
+    trusted = {
+        "Effect": "Allow",
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    made = boto3.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument=document)
+    boto3.client("lambda").create_function(
+        FunctionName="truss-iris",
+        Runtime="python3.12",
+        Role=made["Role"]["Arn"],
+        Handler="theirs.answer",
+        Code={"ZipFile": content.getvalue()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "make"),
+    [
+        ("ecs", "ecs:cluster/truss-iris", a_cluster),
+        ("ecs", "elbv2:load-balancer/truss-iris", a_balancer),
+        ("ecs", "iam:role/truss-iris-execution", a_role),
+        ("ecs", "secretsmanager:secret/truss/iris/api-key", a_secret),
+        ("sagemaker", "sagemaker:endpoint/truss-iris", an_endpoint),
+        ("sagemaker", "sagemaker:model/iris", a_model),
+        ("lambda", "lambda:function/truss-iris", a_function),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_somebody_made_by_our_name_is_left(name, key, make, run):
+    """Of a form that ours do not have, where the service has several; destroying leaves it as well."""
+    make()
+    for _ in range(2):
+        status, told, _ = deploy(run, name)
+        assert status == 1, told
+        assert told["error"]["type"] == "name_taken"
+        assert told["error"]["where"] == key
+        assert "was not made by Truss" in told["error"]["message"]
+        assert "--name" in told["error"]["hint"]
+        removed = run("destroy", name)[1].get("removed", [])
+        assert key not in removed
+
+
+def test_a_secret_is_told_from_one_whose_name_goes_on(run):
+    import boto3
+
+    boto3.client("secretsmanager").create_secret(Name="truss/iris/api-key-of-others", SecretString="theirs")
+    assert deploy(run, "ecs")[0] == 0
+    assert not steps(deploy(run, "ecs")[2], "Making")
+    assert run("destroy", "ecs")[0] == 0
+    left = boto3.client("secretsmanager").list_secrets()["SecretList"]
+    assert [one["Name"] for one in left] == ["truss/iris/api-key-of-others"]

@@ -59,13 +59,42 @@ def enough(release: Release, sizes: Sequence[Size], where: str) -> tuple[Size, s
     return found, "" if exact else f"{found.name} is the smallest of {where} with {wanted}"
 
 
+def named(release: Release, name: str, sizes: Sequence[Size], where: str) -> tuple[Size, str]:
+    """The size that the user names, and a line that says what is not known of it.
+
+    Args:
+        release: What is to be deployed.
+        name: What the platform calls the size.
+        sizes: What is known of what the platform has.
+        where: The option that names it.
+
+    Raises:
+        PlanError: it is known, and too small; the hint says what to do.
+    """
+    size = next((one for one in sizes if one.name == name), None)
+    if size is None:
+        unknown = "its price, and whether it holds a copy, are not known"
+        return Size(name, 0, 0), f"{name} is not in the list here: {unknown}"
+    if not _holds(release, size):
+        has = _told(size.cpu, size.memory, size.gpus, size.gpu)
+        raise PlanError(
+            f"a copy asks for {_wanted(release)}, and {name} has {has}",
+            where=where,
+            hint="leave it out, which takes the smallest that is enough; or ask for less: `resources`",
+        )
+    return size, ""
+
+
 def _fits(release: Release, size: Size) -> bool:
+    return bool(size.gpus) is (release.accelerator is not None) and _holds(release, size)
+
+
+def _holds(release: Release, size: Size) -> bool:
     gpus = release.accelerator
     kind_fits = gpus is None or not gpus.kind or gpus.kind == size.gpu
     return (
         size.cpu >= release.cpu
         and size.memory >= release.memory
-        and bool(size.gpus) is (gpus is not None)
         and size.gpus >= _count(release)
         and kind_fits
     )
@@ -99,10 +128,14 @@ def check_body(release: Release, most: int, where: str, instead: str) -> None:
 
 
 def _wanted(release: Release) -> str:
-    gpus = release.accelerator
-    parts = [f"{release.cpu:g} CPU", gibibytes(release.memory)]
-    if gpus is not None:
-        parts.append(f"{gpus.count} {gpus.kind} {'GPUs' if gpus.count > 1 else 'GPU'}".replace("  ", " "))
+    kind = release.accelerator.kind if release.accelerator is not None else ""
+    return _told(release.cpu, release.memory, _count(release), kind)
+
+
+def _told(cpu: float, memory: int, gpus: int, kind: str | None) -> str:
+    parts = [f"{cpu:g} CPU", gibibytes(memory)]
+    if gpus:
+        parts.append(" ".join(filter(None, [str(gpus), kind, "GPUs" if gpus > 1 else "GPU"])))
     return " and ".join([", ".join(parts[:-1]), parts[-1]])
 
 

@@ -21,21 +21,20 @@ from truss.errors import (
 MARK = "truss:deployment"
 """The tag that everything carries which was made for a deployment; its value is the deployment's name."""
 
-_AUTH = frozenset(
+_RIGHTS = frozenset({"AccessDenied", "AccessDeniedException", "OptInRequired", "UnauthorizedOperation"})
+_CREDENTIALS = frozenset(
     {
-        "AccessDenied",
-        "AccessDeniedException",
         "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
-        "OptInRequired",
+        "RequestExpired",
         "SignatureDoesNotMatch",
-        "UnauthorizedOperation",
         "UnrecognizedClientException",
     }
 )
@@ -50,6 +49,25 @@ _QUOTA = (
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
     "UnreservedConcurrentExecution",
 )
+_LOG_IN = "log in with `aws sso login` or `aws configure`"
+
+GO_ON = "look at it in AWS's console, then give the command again: it goes on from there"
+"""What to do when something takes AWS longer than it is waited for."""
+
+_STATES = frozenset(
+    {
+        "Code",
+        "EndpointStatus",
+        "FailureReason",
+        "LastUpdateStatus",
+        "LastUpdateStatusReason",
+        "Reason",
+        "State",
+        "StateReason",
+    }
+)
+"""What services call a thing's state and the reasons for it; `_AROUND` is what they put around these."""
+_AROUND = frozenset({"Configuration", "LoadBalancers", "State"})
 
 
 class AwsOptions(Options, frozen=True, kw_only=True):
@@ -156,6 +174,41 @@ class Account:
             if error.code not in absent:
                 raise
 
+    def wait(self, service: str, waiter: str, what: str, /, **arguments: Any) -> None:
+        """Return when AWS has come to what a waiter of its client waits for.
+
+        https://docs.aws.amazon.com/boto3/latest/guide/clients.html#waiters
+
+        Args:
+            service: The service.
+            waiter: The waiter's name, `function_active_v2` for example.
+            what: What is waited for, after "waited for".
+            arguments: Those of the operation that it asks with; `WaiterConfig`: how often, if not as usual.
+
+        Raises:
+            DeployError: AWS does not come to it, or not in time; it says what AWS said last.
+            As `call`: AWS does not tell.
+        """
+        client = self.client(service)
+        import botocore.exceptions
+
+        with _told(f"{service}:{waiter}"):
+            try:
+                client.get_waiter(waiter).wait(**arguments)
+            except botocore.exceptions.WaiterError as error:
+                raise _not_reached(error, f"{service}:{waiter}", what) from error
+
+    def read(self, stream: Any, what: str) -> bytes:
+        """The bytes of an answer that comes as a stream; the errors of `call`.
+
+        Args:
+            stream: The stream.
+            what: The call that gave it.
+        """
+        with _told(what):
+            content: bytes = stream.read()
+            return content
+
     @cached_property
     def number(self) -> str:
         """The account's number."""
@@ -185,9 +238,7 @@ def _told(what: str) -> Iterator[None]:
         failures.PartialCredentialsError,
         failures.TokenRetrievalError,
     ) as error:
-        raise PlatformAuthError(
-            f"AWS wants credentials: {error}", hint="log in with `aws sso login` or `aws configure`"
-        ) from error
+        raise PlatformAuthError(f"AWS wants credentials: {error}", hint=_LOG_IN) from error
     except (failures.HTTPClientError, failures.ConnectionError) as error:
         raise PlatformUnreachableError(
             f"AWS gives no answer: {error}", hint="check the region's name (--region) and the network"
@@ -199,11 +250,34 @@ def _told(what: str) -> Iterator[None]:
 def _refusal(said: Mapping[str, str], what: str) -> DeployError:
     code, message = said.get("Code", ""), said.get("Message", "")
     text = f"AWS refuses {what}: {message or code}"
-    if code in _AUTH:
+    if code in _CREDENTIALS:
+        return PlatformAuthError(text, hint=_LOG_IN)
+    if code in _RIGHTS:
         return PlatformAuthError(text, hint="`truss targets TARGET --permissions` prints the policy it takes")
     if any(mark in code or mark in message for mark in _QUOTA):
         return QuotaError(text, hint="ask for a higher limit (Service Quotas), or remove what is not needed")
     return PlatformRefusalError(text, code=code)
+
+
+def _not_reached(error: Any, call: str, what: str) -> DeployError:
+    """A waiter's failure: AWS refuses to tell, tells of a state without a way on, or takes too long."""
+    last, reason = error.last_response, error.kwargs["reason"]
+    if refused := last.get("Error"):
+        return _refusal(refused, call)
+    said = ", ".join(_said(last)) or reason
+    in_time = not reason.startswith("Max attempts exceeded")
+    hint = "mend what AWS names, then give the command again" if in_time else GO_ON
+    return DeployError(f"waited for {what} in vain; AWS says: {said}", hint=hint)
+
+
+def _said(told: Any) -> Iterator[str]:
+    """The states in an answer, and the reasons for them, by their names."""
+    for one in told if isinstance(told, list) else [told]:
+        for key, part in one.items():
+            if key in _STATES and isinstance(part, str):
+                yield f"{key} {part}"
+            elif key in _AROUND:
+                yield from _said(part)
 
 
 def tags(deployment: str) -> list[dict[str, str]]:

@@ -90,7 +90,8 @@ class LoadBalancer:
         """Remove it, and wait until its groups are free."""
         arn = found.outputs["arn"]
         account.gone(_SERVICE, "delete_load_balancer", *_NO_BALANCER, LoadBalancerArn=arn)
-        account.client(_SERVICE).get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[arn])
+        what = f"the load balancer {found.name} to be gone"
+        account.wait(_SERVICE, "load_balancers_deleted", what, LoadBalancerArns=[arn])
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
@@ -113,7 +114,8 @@ class LoadBalancer:
         deployment = _mark(account, arn)
         body = {
             "deployment": deployment,
-            "scheme": told["Scheme"],
+            # One that somebody made may have none, nor an address.
+            "scheme": told.get("Scheme", ""),
             "subnets": sorted(zone["SubnetId"] for zone in told["AvailabilityZones"]),
             "security_groups": told.get("SecurityGroups", []),
             "timeout": int(timeout or 60),
@@ -192,9 +194,10 @@ class TargetGroup:
         deployment = _mark(account, arn)
         body = {
             "deployment": deployment,
-            "vpc": told["VpcId"],
+            # One that somebody made may be of functions, or of connections.
+            "vpc": told.get("VpcId", ""),
             "targets": told["TargetType"],
-            "health": told["HealthCheckPath"],
+            "health": told.get("HealthCheckPath", ""),
             "drain": int(drain or 300),
         }
         return Found(self.kind, name, body, deployment, {"arn": arn, "label": _label(arn)})
@@ -333,7 +336,7 @@ def health(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _outputs(told: Mapping[str, Any]) -> dict[str, Any]:
     arn = told["LoadBalancerArn"]
-    return {"arn": arn, "address": told["DNSName"], "label": arn.partition(":loadbalancer/")[2]}
+    return {"arn": arn, "address": told.get("DNSName", ""), "label": arn.partition(":loadbalancer/")[2]}
 
 
 def _label(arn: str) -> str:

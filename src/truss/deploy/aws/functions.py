@@ -153,6 +153,9 @@ class Function:
     """A function of an image; each change publishes a version, to go back to.
 
     https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
+
+    One that failed to start can only be removed and made anew, which is what a change of it does:
+    https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
     """
 
     kind = "lambda:function"
@@ -194,20 +197,23 @@ class Function:
             Tags={MARK: body["deployment"]},
             **_settings(body),
         )
-        account.client("lambda").get_waiter("function_active_v2").wait(FunctionName=resource.name)
+        what = f"the function {resource.name} to start"
+        account.wait("lambda", "function_active_v2", what, FunctionName=resource.name)
         self._limit(account, resource.name, body["most_at_once"], 0)
         return {"arn": _bare(made["FunctionArn"])}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Change its settings, then its image, and publish what it is then."""
         name, body = resource.name, resource.body
-        settled = account.client("lambda").get_waiter("function_updated_v2")
+        if "failed" in found.body:
+            self.delete(account, found)
+            return self.create(account, resource)
         account.call("lambda", "update_function_configuration", FunctionName=name, **_settings(body))
-        settled.wait(FunctionName=name)
+        self._settled(account, name)
         account.call(
             "lambda", "update_function_code", FunctionName=name, ImageUri=body["image"], Publish=True
         )
-        settled.wait(FunctionName=name)
+        self._settled(account, name)
         self._limit(account, name, body["most_at_once"], found.body["most_at_once"])
         return found.outputs
 
@@ -219,6 +225,11 @@ class Function:
         """The one of the deployment's name, if it has its mark."""
         found = self._named(account, function_name(deployment))
         return [found] if found is not None and found.deployment == deployment else []
+
+    def _settled(self, account: Account, name: str) -> None:
+        account.wait(
+            "lambda", "function_updated_v2", f"the function {name} to take its change", FunctionName=name
+        )
 
     def _limit(self, account: Account, name: str, wanted: int, had: int) -> None:
         if wanted:
@@ -239,7 +250,8 @@ class Function:
         deployment = marked(told.get("Tags", {}))
         body = {
             "deployment": deployment,
-            "image": told["Code"]["ImageUri"],
+            # One that somebody made may have no image.
+            "image": told["Code"].get("ImageUri", ""),
             "role": settings["Role"],
             "memory": settings["MemorySize"],
             "timeout": settings["Timeout"],
@@ -247,6 +259,8 @@ class Function:
             "environment": settings.get("Environment", {}).get("Variables", {}),
             "most_at_once": told.get("Concurrency", {}).get("ReservedConcurrentExecutions", 0),
         }
+        if settings.get("State") == "Failed":
+            body["failed"] = settings.get("StateReason", "")
         return Found(self.kind, name, body, deployment, {"arn": settings["FunctionArn"]})
 
 
@@ -445,7 +459,7 @@ class LambdaPlatform(repositories.KeepsImages):
     def ask(self, deployment: str, body: bytes) -> bytes:
         """With the account's signature, past the address; the event is the body."""
         answer = self.account.call("lambda", "invoke", FunctionName=function_name(deployment), Payload=body)
-        content: bytes = answer["Payload"].read()
+        content = self.account.read(answer["Payload"], "lambda:invoke")
         if answer.get("FunctionError"):
             raise DeployError(f"the function failed: {content.decode(errors='replace')}")
         return content

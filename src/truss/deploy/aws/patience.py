@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from truss.deploy.aws.account import Account
+from truss.deploy.aws.account import GO_ON, Account
 from truss.errors import DeployError, PlatformRefusalError
 
 _PAUSE = 2.0
@@ -64,8 +64,5 @@ def until(reached: Callable[[], bool], what: str, within: float = LONG) -> None:
     deadline = time.monotonic() + within
     while not reached():
         if time.monotonic() > deadline:
-            raise DeployError(
-                f"waited {within / 60:g} minutes for {what}",
-                hint="look at it in AWS's console, then give the command again: it goes on from there",
-            )
+            raise DeployError(f"waited {within / 60:g} minutes for {what}", hint=GO_ON)
         time.sleep(_PAUSE)

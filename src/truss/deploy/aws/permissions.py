@@ -41,9 +41,10 @@ class Right:
 
     @property
     def resources(self) -> list[str]:
-        """Patterns of the ARNs, in any account and region; roles are in none."""
-        region = "" if self.service == "iam" else "*"
-        return [f"arn:aws:{self.service}:{region}:*:{one}" for one in self.on] or ["*"]
+        """Patterns of the ARNs, in any account and region; roles are in no region, buckets in neither."""
+        region = "" if self.service in ("iam", "s3") else "*"
+        account = "" if self.service == "s3" else "*"
+        return [f"arn:aws:{self.service}:{region}:{account}:{one}" for one in self.on] or ["*"]
 
 
 class Entitled(Protocol):

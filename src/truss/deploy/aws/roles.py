@@ -94,7 +94,7 @@ class Role:
         deployment = marked(account.call("iam", "list_role_tags", RoleName=name)["Tags"])
         body = {
             "deployment": deployment,
-            "service": role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"],
+            "service": _trusted(role["AssumeRolePolicyDocument"]),
             "policies": sorted(one["PolicyArn"] for one in attached),
             "statements": _statements(account, name),
         }
@@ -162,6 +162,14 @@ def role(
         "statements": [dict(one) for one in statements],
     }
     return Resource(Role.kind, role_name(deployment, use), body, "iam:CreateRole")
+
+
+def _trusted(document: Any) -> str:
+    """The service that may take a role on; empty: somebody else may, as of a role that is not ours."""
+    match document:
+        case {"Statement": [{"Principal": {"Service": str(service)}}]}:
+            return service
+    return ""
 
 
 def _statements(account: Account, name: str) -> list[Any]:

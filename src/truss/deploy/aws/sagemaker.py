@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from truss.deploy.aws import logs, repositories, revisions, roles, scaling, terraform
+from truss.deploy.aws import asynchronous, logs, repositories, revisions, roles, scaling, terraform
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked, tags
 from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.changes import restricted
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
 from truss.deploy.release import Release
-from truss.deploy.sizes import GIB, Size, check_body, enough
+from truss.deploy.sizes import GIB, Size, check_body, enough, named
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
 from truss.errors import PlanError
 
@@ -62,7 +62,9 @@ class SageMakerOptions(AwsOptions, frozen=True, kw_only=True):
         option("Machines that are always there, none between requests, or answers put into a bucket."),
     ] = "machines"
     machine: Annotated[str, option("The machine, e.g. ml.g5.xlarge; by default the smallest that fits.")] = ""
-    answers: Annotated[str, option("Where an asynchronous endpoint puts answers: s3://BUCKET/FOLDER.")] = ""
+    answers: Annotated[
+        str, option("Below what an asynchronous endpoint puts answers, in truss-NAME/: s3://BUCKET/FOLDER.")
+    ] = ""
     min_copies: Annotated[int, option("How many machines there are at least.")] = 1
     max_copies: Annotated[int, option("How many machines, or requests at a time of a serverless one.")] = 1
     requests_a_minute: Annotated[
@@ -113,7 +115,8 @@ class SageMakerTarget:
 
     def permissions(self) -> File:
         """A policy of IAM for whoever deploys there."""
-        return policy(_KINDS, (*roles.giving("sagemaker.amazonaws.com", own=True), _ASKING, _SCALING))
+        giving = roles.giving("sagemaker.amazonaws.com", own=True)
+        return policy(_KINDS, (*giving, _ASKING, *asynchronous.RIGHTS, _SCALING))
 
 
 def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
@@ -131,10 +134,9 @@ def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
             where="deploy.sagemaker.answers",
             hint="name one: --answers s3://BUCKET/FOLDER",
         )
-    if not options.machine:
-        return enough(release, MACHINES, "SageMaker")
-    known = next((size for size in MACHINES if size.name == options.machine), None)
-    return known or Size(options.machine, 0, 0), ""
+    if options.machine:
+        return named(release, options.machine, MACHINES, "deploy.sagemaker.machine")
+    return enough(release, MACHINES, "SageMaker")
 
 
 def _resources(release: Release, options: SageMakerOptions, size: Size) -> Iterator[Resource]:
@@ -156,7 +158,7 @@ def _resources(release: Release, options: SageMakerOptions, size: Size) -> Itera
     }
     config: dict[str, Any] = {"ProductionVariants": [variant]}
     if options.mode == "asynchronous":
-        config["AsyncInferenceConfig"] = {"OutputConfig": {"S3OutputPath": options.answers}}
+        config["AsyncInferenceConfig"] = {"OutputConfig": asynchronous.places(options.answers, name)}
     yield Resource(
         CONFIG.kind,
         name,
@@ -210,6 +212,9 @@ def _notes(release: Release, options: SageMakerOptions) -> Iterator[str]:
     yield f"a request may have {largest}" + (
         "" if options.mode == "asynchronous" else ", and an answer may take 60 s"
     )
+    if options.mode == "asynchronous":
+        put = asynchronous.places(options.answers, release.name)
+        yield f"answers come to {put['S3OutputPath']}/, and to failures/ there what goes wrong"
     if release.secrets:
         names = ", ".join(release.secrets)
         yield (
@@ -257,7 +262,8 @@ class Endpoint:
     def delete(self, account: Account, found: Found) -> None:
         """Remove it, and wait until its machines are gone."""
         account.gone("sagemaker", "delete_endpoint", "ValidationException", EndpointName=found.name)
-        account.client("sagemaker").get_waiter("endpoint_deleted").wait(EndpointName=found.name)
+        what = f"the endpoint {found.name} to be gone"
+        account.wait("sagemaker", "endpoint_deleted", what, EndpointName=found.name)
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
@@ -304,9 +310,10 @@ class _Model:
         told = account.call("sagemaker", "describe_model", ModelName=name)
         found = restricted(told, like) if like is not None else told
         # SageMaker fills nothing in here, and what the user had in it before is to be seen.
+        # One that somebody made may have several containers instead.
         container = {
-            **found["PrimaryContainer"],
-            "Environment": told["PrimaryContainer"].get("Environment", {}),
+            **found.get("PrimaryContainer", {}),
+            "Environment": told.get("PrimaryContainer", {}).get("Environment", {}),
         }
         return {**found, "PrimaryContainer": container}, _mark(account, told["ModelArn"])
 
@@ -442,16 +449,27 @@ class SageMakerPlatform(repositories.KeepsImages):
         MODEL.remove_after(self.account, deployment, self._model(name))
 
     def ask(self, deployment: str, body: bytes) -> bytes:
-        """Through SageMaker's own door, which wants the account's signature."""
+        """Through SageMaker's own door, which wants the account's signature; where need be, by a bucket."""
+        name = f"{_PREFIX}{deployment}"
+        if place := self._answers(name):
+            return asynchronous.ask(self.account, name, place, body)
         answer = self.account.call(
             "sagemaker-runtime",
             "invoke_endpoint",
-            EndpointName=f"{_PREFIX}{deployment}",
+            EndpointName=name,
             ContentType="application/json",
             Body=body,
         )
-        content: bytes = answer["Body"].read()
-        return content
+        return self.account.read(answer["Body"], "sagemaker-runtime:invoke_endpoint")
+
+    def _answers(self, endpoint: str) -> str:
+        """Where an asynchronous endpoint puts its answers; empty: it gives them at once."""
+        config = self.account.call("sagemaker", "describe_endpoint", EndpointName=endpoint)[
+            "EndpointConfigName"
+        ]
+        told = self.account.call("sagemaker", "describe_endpoint_config", EndpointConfigName=config)
+        output = (told.get("AsyncInferenceConfig") or {}).get("OutputConfig", {})
+        return str(output.get("S3OutputPath", "")).rstrip("/")
 
     def _model(self, config: str) -> str:
         told = self.account.call("sagemaker", "describe_endpoint_config", EndpointConfigName=config)

@@ -29,8 +29,9 @@ class Secret:
 
     def find(self, account: Account, resource: Resource) -> Found | None:
         """The secret and its value."""
-        told = account.first("secretsmanager", "list_secrets", "SecretList", Filters=_named(resource.name))
-        return None if told is None or told["Name"] != resource.name else self._found(account, told)
+        listed = account.listed("secretsmanager", "list_secrets", "SecretList", Filters=_named(resource.name))
+        told = next((one for one in listed if one["Name"] == resource.name), None)
+        return None if told is None else self._found(account, told)
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
         """Make it; its name can be used again at once when it was removed before."""
@@ -68,8 +69,10 @@ class Secret:
         return [one for one in every if one.deployment == deployment]
 
     def _found(self, account: Account, told: Mapping[str, Any]) -> Found:
-        value = account.call("secretsmanager", "get_secret_value", SecretId=told["ARN"])["SecretString"]
         deployment = marked(told.get("Tags"))
+        value = ""
+        if deployment:  # those of others are not read
+            value = account.call("secretsmanager", "get_secret_value", SecretId=told["ARN"])["SecretString"]
         body = {"deployment": deployment, "value": value}
         return Found(self.kind, told["Name"], body, deployment, {"arn": told["ARN"]})
 

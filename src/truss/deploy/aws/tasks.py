@@ -242,6 +242,8 @@ class Service:
         if told is None:
             return None
         deployment = marked(told.get("tags"))
+        if not deployment:  # somebody's may be of any form
+            return Found(self.kind, name, {})
         net = told["networkConfiguration"]["awsvpcConfiguration"]
         behind, provider = told["loadBalancers"][0], runs_on(told)
         body = {
