@@ -18,6 +18,9 @@ from truss.errors import (
     QuotaError,
 )
 
+_LONGEST_ANSWERS = {"lambda": 905}
+"""Seconds that a service may be silent, where a model answers behind it: Lambda's 15 minutes and a bit."""
+
 MARK = "truss:deployment"
 """The tag that everything carries which was made for a deployment; its value is the deployment's name."""
 
@@ -114,10 +117,12 @@ class Account:
         """The client of a service."""
         if service not in self._clients:
             session = self._session
+            import botocore.config
             import botocore.exceptions
 
+            patient = botocore.config.Config(read_timeout=_LONGEST_ANSWERS.get(service, 60))
             try:
-                self._clients[service] = session.client(service)
+                self._clients[service] = session.client(service, config=patient)
             except botocore.exceptions.NoRegionError:
                 raise DeployError(
                     "no region is named", where="--region", hint="say --region eu-west-1, or set AWS_REGION"
