@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from truss.cli.arguments import directory, json_output
 from truss.cli.output import json_result, note, result
-
-if TYPE_CHECKING:
-    from truss.build.engine import Container, Engine
 
 
 @click.command("run-image")
@@ -63,15 +59,5 @@ def command(
         result(url)
         note(f"try: curl -X POST {url}/v1/models/model:predict -d '{{\"inputs\": [...]}}'")
     if attach or watch:
-        _follow(chosen, container)
+        containers.follow(container, note, engine=chosen)
     return 0
-
-
-def _follow(engine: Engine, container: Container) -> None:
-    try:
-        for line in engine.logs(container, follow=True):
-            note(line.rstrip("\n"))
-    except KeyboardInterrupt:
-        note("stopping")
-    finally:
-        engine.stop(container)
