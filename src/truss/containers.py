@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform as machine
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def run(
     tag: str | None = None,
     say: Say = lambda _: None,
 ) -> Container:
-    """Run a Truss in a container, and return once it answers.
+    """Run a Truss in a container, and return once it answers; if this is interrupted, it is removed.
 
     Args:
         truss_dir: The Truss.
@@ -103,6 +104,9 @@ def run(
     except EngineError:
         if engine.container(container.id).state != "running":  # it stays for its logs, and reads no more
             files.remove(container)
+        raise
+    except KeyboardInterrupt:
+        end(container, engine=engine)
         raise
     return container
 
@@ -170,16 +174,21 @@ def logs(truss_dir: Path, *, follow: bool = False) -> Iterator[str]:
     return engine.logs(newest(truss_dir, engine), follow=follow)
 
 
-def follow(container: Container, say: Say, *, engine: Engine | None = None) -> None:
-    """Hand on what a container writes until it ends or this is interrupted; then it is removed."""
-    engine = engine or find_engine()
+@contextmanager
+def attached(container: Container, say: Say, *, engine: Engine | None = None) -> Iterator[None]:
+    """Remove a container when the block ends, or is interrupted; what the block then misses is no error."""
     try:
-        for line in engine.logs(container, follow=True):
-            say(line.rstrip("\n"))
+        yield
     except KeyboardInterrupt:
         say("stopping")
     finally:
         end(container, engine=engine)
+
+
+def show_logs(container: Container, say: Say, *, engine: Engine | None = None) -> None:
+    """Hand on the lines that a container writes, until it ends."""
+    for line in (engine or find_engine()).logs(container, follow=True):
+        say(line.rstrip("\n"))
 
 
 def end(container: Container, *, engine: Engine | None = None) -> None:

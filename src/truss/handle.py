@@ -512,7 +512,8 @@ class TrussHandle:
 
         container = containers.run(self._truss_dir, port=local_port, folder=_given(build_dir), tag=tag)
         if not detach:
-            containers.follow(container, print)
+            with containers.attached(container, print):
+                containers.show_logs(container, print)
         return container
 
     def docker_predict(

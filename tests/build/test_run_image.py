@@ -1,8 +1,11 @@
 """`truss run-image` and what goes with it, against a real engine."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -106,6 +109,22 @@ def test_what_containers_read_goes_with_them(run, engine, small, tmp_path, monke
     assert httpx.post(f"{again['url']}/v1/models/model:predict", json={"inputs": []}).status_code == 200
     run("kill-all")
     assert values(home) == []
+
+
+def test_what_a_container_reads_goes_when_it_is_watched_no_longer(run, bench, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUSS_SECRET_key", "t0ken")
+    folder = small("attached", config="secrets: {key: null}\n")
+    attached = subprocess.Popen(
+        [sys.executable, "-m", "truss.cli", "run-image", folder, "--attach", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **bench.variables()},
+    )
+    assert "url" in json.loads(attached.stdout.readline())
+    assert values(tmp_path / "home") == ["t0ken"]
+    attached.send_signal(signal.SIGINT)
+    assert attached.wait(60) == 0
+    assert values(tmp_path / "home") == []
 
 
 def test_what_an_engine_built_is_used_again(run, small):
