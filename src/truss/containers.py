@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import platform as machine
-import secrets as randomness
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from truss.build import LayerCache, context
 from truss.build.containers import PORT, image_in_engine, image_name, secrets_of, wait_until_ready
 from truss.build.contents import APP
 from truss.build.engine import Container, Engine, Start, find_engine
+from truss.build.own import truss_digest, truss_layers
+from truss.build.secret_files import SecretFiles
 from truss.config import TrussConfig, read_config
 from truss.environments.kept import cache_dir
 from truss.errors import EngineError, RemoteRefusalError
@@ -29,8 +31,22 @@ READY_WITHIN = 600.0
 """Seconds that a server may take until it answers: large models take minutes to load."""
 
 
-def build_image(truss_dir: Path, *, engine: Engine | None = None, say: Say = lambda _: None) -> str:
+def build_image(
+    truss_dir: Path,
+    *,
+    engine: Engine | None = None,
+    folder: Path | None = None,
+    tag: str | None = None,
+    say: Say = lambda _: None,
+) -> str:
     """The name of the Truss's image in the engine; built, and loaded into it, when it changed.
+
+    Args:
+        truss_dir: The Truss.
+        engine: Which engine; default: Docker, else podman.
+        folder: Have the engine build it, from a context that is written there and stays.
+        tag: What the image is called besides.
+        say: Told what goes on.
 
     Raises:
         EnvironmentBuildError, ImageError, MissingExtraError: it cannot be built.
@@ -39,7 +55,12 @@ def build_image(truss_dir: Path, *, engine: Engine | None = None, say: Say = lam
     config = read_config(truss_dir)
     cache = LayerCache(cache_dir() / "images")
     secrets = Secrets(secrets_of(config))
-    return image_in_engine(truss_dir, config, engine or find_engine(), cache, _platform(), say, secrets)
+    engine = engine or find_engine()
+    name = image_in_engine(truss_dir, config, engine, cache, _platform(), say, secrets, folder)
+    if tag is None:
+        return name
+    engine.tag(name, tag)
+    return tag
 
 
 def run(
@@ -50,9 +71,11 @@ def run(
     engine: Engine | None = None,
     timeout: float = READY_WITHIN,
     watch: bool = False,
+    folder: Path | None = None,
+    tag: str | None = None,
     say: Say = lambda _: None,
 ) -> Container:
-    """Run a Truss in a container, and return once it answers.
+    """Run a Truss in a container, and return once it answers; if this is interrupted, it is removed.
 
     Args:
         truss_dir: The Truss.
@@ -61,6 +84,8 @@ def run(
         engine: Which engine; default: Docker, else podman.
         timeout: Seconds that it may take.
         watch: Whether the container reads the model's code where it is here, and takes up edits of it.
+        folder: As for `build_image`; so is `tag`.
+        tag: What the image is called besides.
         say: Told what goes on.
 
     Raises:
@@ -69,11 +94,20 @@ def run(
     """
     engine = engine or find_engine()
     config = read_config(truss_dir)
-    image = build_image(truss_dir, engine=engine, say=say)
-    mounts = {"/secrets": _secrets_folder(config)} if config.secrets else {}
-    start = Start(image, truss_dir.resolve(), port, mounts=mounts, gpus=gpus or config.resources.use_gpu)
-    container = engine.start(_watching(start, config, engine.user()) if watch else start)
-    wait_until_ready(engine, container, timeout)
+    image = build_image(truss_dir, engine=engine, folder=folder, tag=tag, say=say)
+    files = SecretFiles(local_home(), engine)
+    with files.for_a_start(Secrets(config.secrets)) as mounts:
+        start = Start(image, truss_dir.resolve(), port, mounts=mounts, gpus=gpus or config.resources.use_gpu)
+        container = engine.start(_watching(start, config, engine.user()) if watch else start)
+    try:
+        wait_until_ready(engine, container, timeout)
+    except EngineError:
+        if engine.container(container.id).state != "running":  # it stays for its logs, and reads no more
+            files.remove(container)
+        raise
+    except KeyboardInterrupt:
+        end(container, engine=engine)
+        raise
     return container
 
 
@@ -104,9 +138,16 @@ def predict(container: Container, request: Any) -> Any:
         ) from error
 
 
-def running(truss_dir: Path, *, engine: Engine | None = None) -> list[Container]:
-    """The containers that serve a Truss, the newest first."""
-    return (engine or find_engine()).containers(truss_dir.resolve(), running_only=True)
+def running(truss_dir: Path, *, engine: Engine | None = None, ended: bool = False) -> list[Container]:
+    """The containers that serve a Truss, the newest first; with `ended` also those that did."""
+    return (engine or find_engine()).containers(truss_dir.resolve(), running_only=not ended)
+
+
+def images(truss_dir: Path, *, engine: Engine | None = None) -> list[dict[str, Any]]:
+    """The images of a Truss as it is now: their names, id and size in bytes."""
+    cache = LayerCache(cache_dir() / "images")
+    layers = truss_layers(truss_dir.resolve(), read_config(truss_dir), cache)
+    return (engine or find_engine()).images(truss_digest(layers))
 
 
 def newest(truss_dir: Path, engine: Engine) -> Container:
@@ -123,14 +164,42 @@ def newest(truss_dir: Path, engine: Engine) -> Container:
     return found[0]
 
 
-def logs(truss_dir: Path) -> str:
-    """What the newest container of a Truss has written.
+def logs(truss_dir: Path, *, follow: bool = False) -> Iterator[str]:
+    """The lines that the newest container of a Truss has written; with `follow` also those yet to come.
 
     Raises:
         EngineError: there is none.
     """
     engine = find_engine()
-    return "".join(engine.logs(newest(truss_dir, engine)))
+    return engine.logs(newest(truss_dir, engine), follow=follow)
+
+
+@contextmanager
+def attached(container: Container, say: Say, *, engine: Engine | None = None) -> Iterator[None]:
+    """Remove a container when the block ends, or is interrupted; what the block then misses is no error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        end(container, engine=engine)
+
+
+def show_logs(container: Container, say: Say, *, engine: Engine | None = None) -> None:
+    """Hand on the lines that a container writes, until it ends."""
+    for line in (engine or find_engine()).logs(container, follow=True):
+        say(line.rstrip("\n"))
+
+
+def end(container: Container, *, engine: Engine | None = None) -> None:
+    """Stop and remove a container, and with it the values of its secrets.
+
+    Raises:
+        EngineError: the engine refuses.
+    """
+    engine = engine or find_engine()
+    engine.stop(container)
+    SecretFiles(local_home(), engine).remove(container)
 
 
 def stop(truss_dir: Path | None, *, engine: Engine | None = None) -> list[Container]:
@@ -138,7 +207,7 @@ def stop(truss_dir: Path | None, *, engine: Engine | None = None) -> list[Contai
     engine = engine or find_engine()
     found = engine.containers(None if truss_dir is None else truss_dir.resolve())
     for container in found:
-        engine.stop(container)
+        end(container, engine=engine)
     return found
 
 
@@ -166,18 +235,3 @@ def _watching(start: Start, config: TrussConfig, user: str) -> Start:
 
 def _platform() -> Platform:
     return Platform("arm64" if machine.machine().lower() in ("arm64", "aarch64") else "amd64")
-
-
-def _secrets_folder(config: TrussConfig) -> Path:
-    """The secrets' values as files, in a folder that only this user can get to, for the container to read."""
-    private = local_home() / "containers" / randomness.token_hex(8)
-    private.mkdir(parents=True, mode=0o700)
-    folder = private / "secrets"
-    folder.mkdir(mode=0o755)
-    values = Secrets(config.secrets)
-    for name in values:
-        value = values[name]
-        if value is not None:
-            (folder / name).write_text(value, encoding="utf-8")
-            (folder / name).chmod(0o444)
-    return folder

@@ -6,10 +6,11 @@ Every method is a few lines that delegate; the names are those of the original's
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from truss.config import append_value, remove_value, set_value
 from truss.errors import ExamplesError, InvalidInputError, TrussError
@@ -182,6 +183,21 @@ def load(truss_directory: PathText) -> TrussHandle:
 
 
 from_directory = load
+
+
+def kill_all() -> None:
+    """Stop and remove every container that Truss started; they answer what they have accepted.
+
+    Raises:
+        EngineError: there is no container engine, or it refuses.
+    """
+    from truss import containers
+
+    containers.stop(None)
+
+
+def _given(folder: PathText | None) -> Path | None:
+    return None if folder is None else Path(folder).expanduser()
 
 
 class TrussHandle:
@@ -446,34 +462,77 @@ class TrussHandle:
 
     # --- containers ---
 
-    def build_docker_image(self) -> str:
-        """Build the image, unless the engine holds it as it is now; gives its name. See `truss run-image`."""
+    def build_docker_image(self, build_dir: PathText | None = None, tag: str | None = None) -> str:
+        """Build the image, unless the engine holds it as it is now; gives its name. See `truss run-image`.
+
+        Args:
+            build_dir: A new folder for the build context, which the engine then builds and which stays;
+                default: no context, or one for as long as it is needed.
+            tag: What the image is called besides; then that is its name.
+
+        Raises:
+            EnvironmentBuildError, ImageError, MissingExtraError: it cannot be built.
+            EngineError: there is no container engine, or it refuses.
+        """
         from truss import containers
 
-        return containers.build_image(self._truss_dir)
+        return containers.build_image(self._truss_dir, folder=_given(build_dir), tag=tag)
 
-    def docker_build_setup(self, build_dir: PathText) -> str:
-        """Write the build context and its Dockerfile into a new folder; gives the command that builds it."""
+    def docker_build_setup(self, build_dir: PathText | None = None) -> str:
+        """Write the build context and its Dockerfile into a folder; gives the command that builds it.
+
+        Args:
+            build_dir: A new folder; default: one among those for temporary files.
+        """
         from truss import containers
 
-        name = containers.write_context(self._truss_dir, Path(build_dir))
-        return f"docker build {build_dir} -t {name}"
+        folder = _given(build_dir) or Path(tempfile.mkdtemp(prefix="truss-"))
+        name = containers.write_context(self._truss_dir, folder)
+        return f"docker build {folder} -t {name}"
 
-    def docker_run(self, local_port: int = 8080) -> Container:
+    def docker_run(
+        self,
+        build_dir: PathText | None = None,
+        tag: str | None = None,
+        local_port: int = 8080,
+        detach: bool = True,
+    ) -> Container:
         """Run the Truss in a container, and return once it answers.
 
         Args:
+            build_dir: As for `build_docker_image`; so is `tag`.
+            tag: What the image is called besides.
             local_port: The port on this machine's loopback; 0 picks a free one.
+            detach: Whether it goes on when this returns; else what it writes is printed until it ends or
+                this is interrupted, and it is removed.
 
         Raises:
             EngineError: there is no container engine, it refuses, or the server does not become ready.
         """
         from truss import containers
 
-        return containers.run(self._truss_dir, port=local_port)
+        container = containers.run(self._truss_dir, port=local_port, folder=_given(build_dir), tag=tag)
+        if not detach:
+            with containers.attached(container, print):
+                containers.show_logs(container, print)
+        return container
 
-    def docker_predict(self, request: Any, local_port: int = 8080) -> Any:
+    def docker_predict(
+        self,
+        request: Any,
+        build_dir: PathText | None = None,
+        tag: str | None = None,
+        local_port: int = 8080,
+        detach: bool = True,
+    ) -> Any:
         """Ask the container that serves this Truss; one is started when there is none.
+
+        Args:
+            request: What a client would send.
+            build_dir: As for `docker_run`, if one is started; so are `tag` and `local_port`.
+            tag: What its image is called besides.
+            local_port: The port on this machine's loopback; 0 picks a free one.
+            detach: Whether one that was started for this goes on serving afterwards.
 
         Raises:
             EngineError: as `docker_run`.
@@ -481,14 +540,26 @@ class TrussHandle:
         """
         from truss import containers
 
-        found = self.get_docker_containers_from_labels()
-        return containers.predict(found[0] if found else self.docker_run(local_port), request)
+        if found := self.get_docker_containers_from_labels():
+            return containers.predict(found[0], request)
+        started = self.docker_run(build_dir, tag, local_port)
+        try:
+            return containers.predict(started, request)
+        finally:
+            if not detach:
+                containers.end(started)
 
-    def get_docker_containers_from_labels(self) -> list[Container]:
-        """The running containers that serve this Truss, the newest first."""
+    def get_docker_images_from_label(self) -> list[dict[str, Any]]:
+        """The engine's images of this Truss as it is now: their names, id and size in bytes."""
         from truss import containers
 
-        return containers.running(self._truss_dir)
+        return containers.images(self._truss_dir)
+
+    def get_docker_containers_from_labels(self, all: bool = False) -> list[Container]:  # noqa: A002  # the 2022 name
+        """The running containers of this Truss, the newest first; with `all` also those that ended."""
+        from truss import containers
+
+        return containers.running(self._truss_dir, ended=all)
 
     def get_urls_from_truss(self) -> list[str]:
         """Where the running containers of this Truss are reached."""
@@ -496,15 +567,29 @@ class TrussHandle:
 
         return [containers.url_of(container) for container in self.get_docker_containers_from_labels()]
 
-    def container_logs(self) -> str:
+    @overload
+    def container_logs(self, follow: bool = False, stream: Literal[False] = False) -> str: ...
+
+    @overload
+    def container_logs(self, follow: bool = False, *, stream: Literal[True]) -> Iterator[str]: ...
+
+    @overload
+    def container_logs(self, follow: bool, stream: Literal[True]) -> Iterator[str]: ...
+
+    def container_logs(self, follow: bool = False, stream: bool = False) -> str | Iterator[str]:
         """What the newest container of this Truss has written.
+
+        Args:
+            follow: Go on until it ends.
+            stream: Give the lines one by one, as they come.
 
         Raises:
             EngineError: there is none.
         """
         from truss import containers
 
-        return containers.logs(self._truss_dir)
+        lines = containers.logs(self._truss_dir, follow=follow)
+        return lines if stream else "".join(lines)
 
     def kill_container(self) -> None:
         """Stop and remove the containers of this Truss; they answer what they have accepted."""

@@ -105,6 +105,18 @@ def test_an_image_holds_what_was_fetched_while_it_was_built(bench, engine, truss
     assert again["bytes_uploaded"] < 64 << 10
 
 
+@pytest.mark.parametrize("words", [["build", "--output", "layout"], ["build-context", "context"]])
+def test_how_far_fetching_has_come_is_said(bench, truss, web, tmp_path, words):
+    folder = truss("told", "build")
+    command, *rest = words
+    fresh = {"TRUSS_WEIGHTS_DIR": str(tmp_path / "fresh")}
+    done = bench.run(command, folder, *rest[:-1], tmp_path / rest[-1], **fresh)
+    assert done.returncode == 0, done.stderr
+    assert f"Fetching {web.url}/small.txt: 1 file, 5 B\n" in done.stderr
+    assert f"Fetched {web.url}/small.txt: 5 B in " in done.stderr
+    assert "Fetched hf://team/model: 2.0 MiB in " in done.stderr
+
+
 def test_the_secret_that_opens_the_store_is_in_no_part_of_the_image(bench, truss, hub, monkeypatch, tmp_path):
     folder = truss("opened", "build")
     hub.token = "s3cret-of-the-store"

@@ -3,13 +3,15 @@
 import contextlib
 import hashlib
 import json
+import os
 import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import tarfile
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import httpx
 import pytest
-from certificates import make_certificate
+from certificates import make_certificate, serving
 
 from truss.testing.engine import free_port, wait_until_ready
 
@@ -43,7 +45,7 @@ def wanting(small):
     return folder
 
 
-def test_an_engine_is_chosen_and_said_why(bench, engine, wanting, monkeypatch):
+def test_an_engine_is_chosen_and_said_why(bench, engine, wanting, small, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     name = f"{bench.registry}/wanting:1"
     done = bench.run("build", wanting, "--push", name, "--network", "host", "--json")
@@ -52,6 +54,15 @@ def test_an_engine_is_chosen_and_said_why(bench, engine, wanting, monkeypatch):
     told = json.loads(done.stdout)
     assert told["reference"] == f"{name}@{told['digest']}"
     assert told["digest"].startswith("sha256:")
+    assert (told["bytes_uploaded"], told["attached"]) == (None, [])
+    url = f"http://{bench.registry}/v2/wanting/manifests/{told['digest']}"
+    accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    listed = httpx.get(url, headers=accept).json()["layers"]
+    assert [(one["digest"], one["bytes"]) for one in told["layers"]] == [
+        (one["digest"], one["size"]) for one in listed
+    ]
+    assert any("echo made" in one["created_by"] for one in told["layers"])
+    assert set(told) == set(bench.build(small("alike"), "alike:1"))
     port = free_port()
     with engine.container(name, "--env", f"PORT={port}", "--user", "4321:0", "--read-only"):
         url = f"http://127.0.0.1:{port}"
@@ -113,29 +124,33 @@ def test_commands_use_the_indexes_and_certificates_of_this_machine(
     if program is None:
         pytest.skip("no docker with BuildKit is installed")
     monkeypatch.setenv("DOCKER_HOST", engine.host)
-    monkeypatch.setenv("PIP_INDEX_URL", "https://reader:1ndex-token@packages.example/simple")
-    with index_of_our_own(tmp_path) as (url, certificates):
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    # Of npm, as Truss itself would take a package index of pip's for its wheels.
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://reader:1ndex-token@packages.example/npm")
+    with index_of_our_own(tmp_path) as url:
+        trusted = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+        usual = Path(trusted).read_text() if trusted else ""
+        (tmp_path / "bundle.pem").write_text((tmp_path / "ours.pem").read_text() + usual)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
         fetch = f"import urllib.request as web; print(web.urlopen('{url}').read().decode())"
-        command = f'(printenv PIP_INDEX_URL; python3 -c "{fetch}") | sha256sum > /opt/seen'
-        folder = small("inheriting", config=json.dumps({"build_commands": [command]}))
+        command = f'(printenv NPM_CONFIG_REGISTRY; python3 -c "{fetch}") | sha256sum > /opt/seen'
+        folder = small("inheriting", config=f"build_commands: {json.dumps([command])}\n")
         words = ("--builder", program, "--network", "host", "--tag", "inheriting:1")
         done = bench.run("build", folder, *words, "--output", tmp_path / "image.tar")
     assert done.returncode == 0, done.stderr
     seen = hashlib.sha256(
-        b"https://reader:1ndex-token@packages.example/simple\nthe index of our own\n"
+        b"https://reader:1ndex-token@packages.example/npm\nthe index of our own\n"
     ).hexdigest()
     told = engine.docker("history", "--no-trunc", "inheriting:1") + engine.docker("inspect", "inheriting:1")
     everything = (tmp_path / "image.tar").read_bytes() + told.encode()
     assert seen.encode() in everything
-    body = certificates.read_bytes().splitlines()[1]
+    body = (tmp_path / "ours.pem").read_bytes().splitlines()[1]
     for private in (b"1ndex-token", body, str(tmp_path).encode()):
         assert private not in everything
 
 
 @contextlib.contextmanager
 def index_of_our_own(folder):
-    """The address of a server that only our own certificate vouches for, and that certificate."""
+    """The address of a server that only the certificate `ours.pem` vouches for."""
     make_certificate(folder, "ours")
 
     class Index(BaseHTTPRequestHandler):
@@ -144,24 +159,30 @@ def index_of_our_own(folder):
             self.end_headers()
             self.wfile.write(b"the index of our own")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ours.pem", folder / "ours.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_port}/", folder / "ours.pem"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(folder, "ours", Index) as url:
+        yield url
 
 
 def test_an_engine_builds_for_the_platform_that_is_named(bench, engine, small, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     words = ("--builder", "docker", "--platform", "linux/arm64", "--tag", "elsewhere:1")
-    done = bench.run("build", small("elsewhere"), *words, "--output", tmp_path / "image.tar")
+    words += ("--no-attestations", "--output", tmp_path / "image.tar", "--json")
+    done = bench.run("build", small("elsewhere"), *words)
     assert done.returncode == 0, done.stderr
+    assert "--no-attestations changes nothing" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["name"] == "elsewhere:1"
+    assert told["platforms"] == ["linux/arm64"]
+    assert sum(one["bytes"] for one in told["layers"]) < (tmp_path / "image.tar").stat().st_size
+    assert {one["digest"] for one in told["layers"]} <= digests_in(tmp_path / "image.tar")
     assert engine.docker("image", "inspect", "--format", "{{.Architecture}}", "elsewhere:1") == "arm64"
+
+
+def digests_in(archive):
+    """The digests of all files of an archive."""
+    with tarfile.open(archive) as opened:
+        contents = [opened.extractfile(one).read() for one in opened if one.isfile()]
+    return {f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents}
 
 
 def test_where_an_engine_writes_is_an_archive(bench, engine, small, monkeypatch, tmp_path):

@@ -81,6 +81,18 @@ def test_run_image_and_an_image_as_anybody(bench, podman, iris):
     assert podman("inspect", name, "--format", "{{.State.ExitCode}}") == "0"
 
 
+def test_what_podman_shows_a_container_goes_with_it(bench, podman, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRUSS_SECRET_key", "t0ken")
+    folder = small("shown", "open('/secrets/key').read()", "secrets: {key: null}\n")
+    started = bench.run("run-image", folder, "--engine", "podman", "--port", "0", "--json")
+    assert started.returncode == 0, started.stderr
+    assert ask(json.loads(started.stdout)["url"]) == {"predictions": ["t0ken"]}
+    assert len(list((tmp_path / "home").rglob("key"))) == 1
+    bench.run("kill", folder, "--engine", "podman")
+    assert list((tmp_path / "home").rglob("key")) == []
+
+
 def test_podman_builds_what_wheels_cannot_give(bench, podman, small, monkeypatch, tmp_path):
     monkeypatch.setenv("TRUSS_SECRET_token", "s3cret-of-the-build")
     folder = small(
@@ -89,9 +101,12 @@ def test_podman_builds_what_wheels_cannot_give(bench, podman, small, monkeypatch
         "build_commands: ['wc -c < /etc/token > /opt/made']\n"
         "build: {secret_to_path_mapping: {token: /etc/token}}\n",
     )
-    words = ["--builder", "podman", "--network", "host", "--tag", "commanded:1"]
+    words = ["--builder", "podman", "--network", "host", "--tag", "commanded:1", "--json"]
     done = bench.run("build", folder, "--output", tmp_path / "image.tar", *words)
     assert done.returncode == 0, done.stderr
+    layers = json.loads(done.stdout)["layers"]
+    assert all(layer["digest"].startswith("sha256:") and layer["bytes"] for layer in layers)
+    assert any("wc -c" in layer["created_by"] for layer in layers)
     port = free_port()
     podman("run", "--detach", "--network", "host", "--env", f"PORT={port}", "commanded:1")
     wait_until_ready(f"http://127.0.0.1:{port}")

@@ -1,8 +1,14 @@
 """`truss run-image` and what goes with it, against a real engine."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -75,6 +81,64 @@ def test_secrets_come_as_files_and_are_not_in_the_image(run, engine, small, tmp_
     assert answer == {"predictions": ["t0ken"]}
     assert "t0ken" not in engine.docker("inspect", told["container"])
     assert "t0ken" not in engine.docker("history", "--no-trunc", told["image"])
+    assert values(home) == ["t0ken"]
+    run("kill", folder)
+    assert values(home) == []
+
+
+def values(home):
+    """The values of secrets that are written for containers."""
+    return [file.read_text() for file in (home / "containers").glob("*/*/secrets/*")]
+
+
+def test_what_containers_read_goes_with_them(run, engine, small, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("TRUSS_SECRET_key", "t0ken")
+    folder = small("keeping", config="secrets: {key: null}\n")
+    broken = small("broken", config="secrets: {key: null}\n")
+    told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    run("run-image", folder, "--port", told["url"].rpartition(":")[2], ok=False)
+    (broken / "model" / "model.py").write_text("raise RuntimeError('no such luck')\n")
+    run("run-image", broken, "--port", "0", ok=False)
+    assert values(home) == ["t0ken"]  # neither of the two that failed left theirs
+    again = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    engine.docker("rm", "--force", told["container"])
+    assert values(home) == ["t0ken", "t0ken"]
+    run("run-image", small("another"), "--port", "0")
+    assert values(home) == ["t0ken"]  # of the one that still runs
+    assert httpx.post(f"{again['url']}/v1/models/model:predict", json={"inputs": []}).status_code == 200
+    run("kill-all")
+    assert values(home) == []
+
+
+def test_what_a_container_reads_goes_when_it_is_watched_no_longer(run, bench, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUSS_SECRET_key", "t0ken")
+    folder = small("attached", config="secrets: {key: null}\n")
+    attached = subprocess.Popen(
+        [sys.executable, "-m", "truss.cli", "run-image", folder, "--attach", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **bench.variables()},
+    )
+    assert "url" in json.loads(attached.stdout.readline())
+    assert values(tmp_path / "home") == ["t0ken"]
+    attached.send_signal(signal.SIGINT)
+    assert attached.wait(60) == 0
+    assert values(tmp_path / "home") == []
+
+
+def test_what_an_engine_built_is_used_again(run, small):
+    folder = small("commanded", config="build_commands: ['true']\n")
+    first = run("run-image", folder, "--port", "0", "--json")
+    assert "since the config has build_commands" in first.stderr
+    again = run("run-image", folder, "--port", "0", "--json")
+    assert "Building" not in again.stderr
+    assert json.loads(again.stdout)["image"] == json.loads(first.stdout)["image"]
+    with (folder / "model" / "model.py").open("a") as file:
+        file.write("# edited\n")
+    edited = run("run-image", folder, "--port", "0", "--json")
+    assert "Building" in edited.stderr
+    assert json.loads(edited.stdout)["image"] != json.loads(first.stdout)["image"]
 
 
 def test_a_model_that_cannot_be_loaded_shows_why(run, small):
@@ -120,6 +184,53 @@ def test_the_handle_does_the_same(run, bench, engine, small, tmp_path, monkeypat
     command = handle.docker_build_setup(tmp_path / "context")
     assert command == f"docker build {tmp_path / 'context'} -t truss/handled:latest"
     assert (tmp_path / "context" / "Dockerfile").is_file()
+
+
+def test_the_handle_takes_the_words_of_2022(run, bench, engine, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRUSS_BASE_REGISTRY", bench.registry)
+    monkeypatch.setenv("TRUSS_CACHE_DIR", str(bench.cache))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    handle = truss.load(small("older", "len(request['inputs'])"))
+    assert handle.build_docker_image(tmp_path / "build", "older:mine") == "older:mine"
+    assert (tmp_path / "build" / "Dockerfile").is_file()
+    (image,) = handle.get_docker_images_from_label()
+    assert "older:mine" in image["names"]
+
+    assert handle.docker_predict({"inputs": ROWS}, local_port=0, detach=False) == {"predictions": [2]}
+    assert handle.get_docker_containers_from_labels(all=True) == []
+    container = handle.docker_run(None, "older:2", 0, True)
+    assert container.image == "older:2"
+    assert handle.docker_predict({"inputs": ROWS}, None, None, 0, True) == {"predictions": [2]}
+    assert any("is ready" in line for line in handle.container_logs(stream=True))
+    engine.docker("stop", container.id)
+    assert "is ready" in handle.container_logs(follow=True)
+    assert handle.get_docker_containers_from_labels() == []
+    assert [one.id for one in handle.get_docker_containers_from_labels(all=True)] == [container.id]
+    truss.kill_all()
+    assert handle.get_docker_containers_from_labels(all=True) == []
+
+    ending = threading.Thread(target=stop_when_ready, args=(engine, handle))
+    ending.start()
+    handle.docker_run(local_port=0, detach=False)
+    ending.join()
+    assert "is ready" in capsys.readouterr().out
+    assert handle.get_docker_containers_from_labels(all=True) == []
+
+    folder = Path(handle.docker_build_setup().split()[2])
+    assert folder.is_relative_to(tmp_path / "temporary")
+    assert (folder / "Dockerfile").is_file()
+
+
+def stop_when_ready(engine, handle):
+    """Stop the container of a Truss once it has said that it serves."""
+    end = time.monotonic() + 60
+    while (
+        not (found := handle.get_docker_containers_from_labels()) or "is ready" not in handle.container_logs()
+    ):
+        assert time.monotonic() < end
+    engine.docker("stop", found[0].id)
 
 
 def test_the_guide_of_the_handle_runs(run, bench, small, monkeypatch, capsys):

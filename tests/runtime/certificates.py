@@ -1,7 +1,11 @@
 """Keys and certificates of this machine."""
 
+import contextlib
 import datetime
 import ipaddress
+import ssl
+import threading
+from http.server import ThreadingHTTPServer
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,3 +38,20 @@ def make_certificate(folder, name, issuer=None):
     encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     (folder / f"{name}.key").write_bytes(encoded)
     return certificate, key
+
+
+@contextlib.contextmanager
+def serving(folder, name, handler):
+    """The address of a server that shows the certificate `name` of `make_certificate`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from truss.build.cache import LayerCache
@@ -19,7 +19,7 @@ _AT_START = "/tmp/.truss-weights"  # noqa: S108  # of the container: the one pla
 """Below here are, in a container, the places of what it fetches when it starts."""
 
 
-def baked_entries(config: TrussConfig, secrets: Secrets) -> list[Entry]:
+def baked_entries(config: TrussConfig, secrets: Secrets, say: Callable[[str], None]) -> list[Entry]:
     """What an image holds of the weights that its config names elsewhere.
 
     Those for the image are fetched, unless the cache of weights has them; for the others there is a link,
@@ -28,12 +28,13 @@ def baked_entries(config: TrussConfig, secrets: Secrets) -> list[Entry]:
     Args:
         config: The Truss's config.
         secrets: The values of the secrets that open the stores, by name. None of them gets into an entry.
+        say: Told how far fetching has come, by several threads.
 
     Raises:
         MissingExtraError: the package that speaks a protocol is not installed.
         WeightsError: something cannot be fetched.
     """
-    fetcher = Fetcher(weights_dir(), secrets)
+    fetcher = Fetcher(weights_dir(), secrets, say=say)
     return [entry for source in sources_of(config) for entry in _entries(source, config, fetcher)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from truss.build.cache import LayerCache
-from truss.build.context import write_context
+from truss.build.context import lay_context, plan_context
 from truss.build.daemonless import Options, Say, build
 from truss.build.dockerfile import needs_engine
 from truss.build.engine import Container, Engine
@@ -35,18 +35,28 @@ def image_in_engine(
     platform: Platform,
     say: Say,
     secrets: Mapping[str, str | None] = MappingProxyType({}),
+    folder: Path | None = None,
 ) -> str:
     """The name of the Truss's image in the engine: built, and loaded unless the engine holds the same.
+
+    Args:
+        truss_dir: The Truss.
+        config: Its config.
+        engine: The engine.
+        cache: Where layers are kept.
+        platform: For which platform the image is.
+        say: Told what goes on.
+        secrets: The values of the secrets that a build may ask for, by name.
+        folder: Have the engine build, from a context that is written there and stays; None: as it has to be.
 
     Raises:
         EnvironmentBuildError, ImageError, MissingExtraError: it cannot be built.
         EngineError: the engine does not take it.
     """
-    if needed := needs_engine(config):
-        say(f"Building with {engine.program}, since the config has {' and '.join(needed)}")
-        name = f"truss/{image_name(config, truss_dir)}:latest"
-        build_with_engine(truss_dir, config, engine, name, cache, platform, secrets=secrets, say=say)
-        return name
+    if needs_engine(config) or folder is not None:
+        return build_with_engine(
+            truss_dir, config, engine, None, cache, platform, secrets=secrets, say=say, folder=folder
+        )
     options = Options((platform,), secrets=secrets, attested=False)
     image = build(truss_dir, config, options, cache, say).image
     assert isinstance(image, Image)  # of one platform
@@ -61,7 +71,7 @@ def build_with_engine(
     truss_dir: Path,
     config: TrussConfig,
     engine: Engine,
-    name: str,
+    name: str | None,
     cache: LayerCache,
     platform: Platform,
     *,
@@ -69,8 +79,27 @@ def build_with_engine(
     network: str = "",
     secrets: Mapping[str, str | None] = MappingProxyType({}),
     say: Say = lambda _: None,
-) -> None:
+    folder: Path | None = None,
+    verify: bool = False,
+) -> str:
     """Build the image of a Truss with a container engine, which runs what its config asks for.
+
+    Args:
+        truss_dir: The Truss.
+        config: Its config.
+        engine: The engine.
+        name: What the image is called; None: after all that it is made from; it is built unless it is there.
+        cache: Where resolutions are kept.
+        platform: For which platform the image is.
+        base: The base, in place of the config's.
+        network: The network that commands of the build have; empty: the engine's default.
+        secrets: The values of the secrets that the build may ask for, by name.
+        say: Told what goes on.
+        folder: Where the build context is written and stays; default: nowhere.
+        verify: Read data files again, even if their digests are remembered.
+
+    Returns:
+        The name.
 
     Raises:
         EnvironmentBuildError, ImageError, MissingExtraError: the build context cannot be written, or a secret
@@ -79,10 +108,24 @@ def build_with_engine(
     """
     readable = _build_secrets(truss_dir, config, secrets)
     handed_on = _handed_on(config, engine, say)
+    planned = plan_context(
+        truss_dir, config, cache, platform, base, secrets, say, handed_on.keys(), verify=verify
+    )
+    called = name or f"truss/{image_name(config, truss_dir)}:{planned.digest(cache)[:16]}"
+    if name is None:
+        if folder is None and engine.has_image(called):
+            return called
+        say(f"Building with {engine.program}{_because(config)}")
     with tempfile.TemporaryDirectory() as place:
-        context = Path(place) / "context"
-        write_context(truss_dir, config, context, cache, platform, base, secrets, say, handed_on.keys())
-        engine.build(context, name, network=network, secrets={**readable, **handed_on})
+        context = folder or Path(place) / "context"
+        lay_context(planned, context, say)
+        engine.build(context, called, network=network, secrets={**readable, **handed_on})
+    return called
+
+
+def _because(config: TrussConfig) -> str:
+    needed = needs_engine(config)
+    return f", since the config has {' and '.join(needed)}" if needed else ""
 
 
 def secrets_of(config: TrussConfig) -> dict[str, str | None]:

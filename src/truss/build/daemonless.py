@@ -111,7 +111,7 @@ def build(
     wishes = wishes_of(wanted, gpu=config.resources.use_gpu)
     if options.lock is not None:
         options.lock.check(wanted.python, wishes)
-    baked = baked_layers(baked_entries(config, options.secrets), cache, verify=options.verify)
+    baked = baked_layers(baked_entries(config, options.secrets, say), cache, verify=options.verify)
     own = truss_layers(truss_dir, config, cache, verify=options.verify)
     made = [
         _for_platform(platform, wanted, config, baked, own, options, cache, say)

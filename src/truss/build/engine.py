@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,9 @@ LABEL = "io.truss.container"
 
 IMAGE_LABEL = "io.truss.schema"
 """Marks the images that we made."""
+
+TRUSS_LABEL = "io.truss.digest"
+"""Says of which Truss an image is."""
 
 _PROXIES = tuple(
     name for scheme in ("HTTP", "HTTPS", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
@@ -47,6 +49,7 @@ class Container:
         truss_dir: The folder of the Truss it serves.
         state: `running`, `exited`, ...
         ports: Host ports by container port, `{"8080/tcp": 8080}`.
+        mounts: Folders of this machine by their place in the container.
     """
 
     id: str
@@ -54,6 +57,7 @@ class Container:
     truss_dir: str
     state: str
     ports: Mapping[str, int]
+    mounts: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,14 @@ class Engine:
     def _is_podman(self) -> bool:
         return Path(self.program).name.startswith("podman")
 
+    def identity(self) -> str:
+        """What tells this engine from others, by whatever program, address or context it is reached.
+
+        Raises:
+            EngineError: it cannot be asked.
+        """
+        return self._run(["info", "--format", "{{.Store.GraphRoot}}" if self._is_podman else "{{.ID}}"]) or ""
+
     def has_image(self, name: str) -> bool:
         """Whether the engine holds an image of that name."""
         return self._run(["image", "inspect", name, "--format", "{{.Id}}"], check=False) is not None
@@ -164,7 +176,8 @@ class Engine:
         variables = _with_buildkit() if secrets else None
         with _as_files(secrets) as files:
             words += [f"--secret=id={secret},src={file}" for secret, file in files.items()]
-            done = subprocess.run([*words, str(context)], stdout=sys.stderr, env=variables, check=False)
+            # By its number: in a notebook, Python's own stderr is no file.
+            done = subprocess.run([*words, str(context)], stdout=2, env=variables, check=False)
         if done.returncode:
             raise EngineError(
                 f"the build of {name} failed: see above",
@@ -193,6 +206,14 @@ class Engine:
         if self._is_podman:
             return []
         return [f"--build-arg={name}" for name in _PROXIES if os.environ.get(name)]
+
+    def tag(self, name: str, other: str) -> None:
+        """Give an image another name besides.
+
+        Raises:
+            EngineError: the engine refuses, e.g. because it is no name.
+        """
+        self._run(["tag", name, other])
 
     def push(self, name: str) -> str:
         """Push an image to the registry that its name says; gives its digest.
@@ -251,9 +272,14 @@ class Engine:
         found = self._run(words if running_only else [*words, "--all"])
         return [self.container(name) for name in (found or "").split()]
 
-    def images(self) -> list[dict[str, Any]]:
-        """The images that we made: name, id, size in bytes and when they were made."""
-        found = self._run(["image", "ls", "--quiet", "--no-trunc", "--filter", f"label={IMAGE_LABEL}"])
+    def images(self, truss_digest: str = "") -> list[dict[str, Any]]:
+        """The images that we made, of one Truss or of all: their names, id and size in bytes.
+
+        Args:
+            truss_digest: What names exactly the Truss (`truss.build.own`); empty: all.
+        """
+        label = f"{TRUSS_LABEL}={truss_digest}" if truss_digest else IMAGE_LABEL
+        found = self._run(["image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"])
         names = list(dict.fromkeys((found or "").split()))
         described = json.loads(self._run(["image", "inspect", *names]) or "[]") if names else []
         return [
@@ -341,7 +367,10 @@ def _container(found: dict[str, Any]) -> Container:
     ports = {name: int(places[0]["HostPort"]) for name, places in bound.items() if places}
     labels = found["Config"].get("Labels") or {}
     image = found["Config"].get("Image") or found.get("ImageName", "")
-    return Container(found["Id"], image, labels.get(LABEL, ""), found["State"]["Status"], ports)
+    mounts = {
+        one["Destination"]: Path(one["Source"]) for one in found.get("Mounts") or () if one.get("Source")
+    }
+    return Container(found["Id"], image, labels.get(LABEL, ""), found["State"]["Status"], ports, mounts)
 
 
 def _hint(said: str) -> str:

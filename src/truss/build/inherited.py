@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from truss.environments.uv import BUNDLES
+
 ENVIRONMENT = "truss-environment"
 CERTIFICATES = "truss-certificates"
 
@@ -29,10 +31,7 @@ _INDEXES = (
 )
 """Of pip (https://pip.pypa.io/en/stable/topics/configuration/#environment-variables), uv and npm."""
 
-_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
-"""Name a file of trusted certificates: for OpenSSL, requests, curl and pip. The first that is set counts."""
-
-_READERS = (*_BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
+_READERS = (*BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
 
 _MOST_BYTES = 500 * 1024
 """Of a secret: https://docs.docker.com/build/building/secrets/ (BuildKit refuses longer ones)."""
@@ -55,7 +54,7 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _bundle(environ: Mapping[str, str]) -> str:
     """The certificates that this machine trusts besides the usual ones; empty if none are named."""
-    for name in filter(environ.get, _BUNDLES):
+    for name in filter(environ.get, BUNDLES):
         try:
             text = Path(environ[name]).read_text("utf-8", errors="replace")
         except OSError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +12,10 @@ from truss.cli.arguments import directory, json_output
 from truss.cli.output import json_result, note, result
 
 if TYPE_CHECKING:
-    from truss.build import Built, LayerCache, Options
+    from truss.build import Built, LayerCache
+    from truss.build.delivered import LaidLayer
     from truss.build.engine import Engine
-    from truss.oci import Pushed, Reference
+    from truss.oci import Platform, Pushed, Reference
 
 
 @click.command("build")
@@ -88,6 +90,8 @@ def command(
             raise click.UsageError("with an engine there is no --locked, and one platform at a time")
         if output is not None and output.suffix != ".tar":
             raise click.UsageError("an engine writes an archive, not a layout: --output PATH.tar")
+        if no_attestations:
+            note("--no-attestations changes nothing here: what an engine builds has none")
         name = str(destination) if destination else tag or f"{image_name(config, directory)}:latest"
         build_with_engine(
             directory,
@@ -100,8 +104,9 @@ def command(
             network=network,
             secrets=Secrets(secrets_of(config)),
             say=note,
+            verify=verify,
         )
-        _deliver(engine, name, destination is not None, output, as_json=as_json)
+        _deliver(engine, name, platforms[0], destination is not None, output, as_json=as_json)
         return 0
     options = Options(
         platforms=platforms,
@@ -115,9 +120,10 @@ def command(
     if not locked:
         write_lock(directory, built.lock.beside(found_lock(directory)))
     pushed = None if destination is None else _push(built, destination, cache)
+    name = tag or f"{image_name(config, directory)}:latest"
     if output is not None:
-        _write(built, output, tag or f"{image_name(config, directory)}:latest")
-    _report(built, options, pushed, output, as_json=as_json)
+        _write(built, output, name)
+    _report(built, pushed, output, name, as_json=as_json)
     return 0
 
 
@@ -137,19 +143,36 @@ def _engine(builder: str, needed: list[str]) -> Engine | None:
     return find_engine(None if builder == "auto" else builder)
 
 
-def _deliver(engine: Engine, name: str, pushes: bool, output: Path | None, *, as_json: bool) -> None:
+def _deliver(
+    engine: Engine, name: str, platform: Platform, pushes: bool, output: Path | None, *, as_json: bool
+) -> None:
     """Bring an image of the engine to where it is wanted, and say so."""
-    digest = engine.push(name) if pushes else None
+    from truss.build.delivered import in_archive, in_registry
+
+    digest = engine.push(name) if pushes else ""
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         engine.save(name, output)
-    if as_json:
-        reference = f"{name}@{digest}" if digest else None
-        json_result(
-            {"reference": reference, "digest": digest, "output": output and str(output), "name": name}
-        )
-    else:
+    if not as_json:
         result(f"{name}@{digest}" if digest else f"{output} {name}")
+        return
+    archived = None if output is None else in_archive(output)
+    delivered = in_registry(name, digest, platform) if pushes else None
+    found = delivered or archived
+    assert found is not None  # it went somewhere
+    layers = found.layers if found.layers is not None or archived is None else archived.layers
+    json_result(
+        {
+            "reference": f"{name}@{found.digest}" if pushes and found.digest else None,
+            "digest": found.digest or None,
+            "name": name,
+            "output": output and str(output),
+            "platforms": [str(platform)],
+            "bytes_uploaded": None if pushes else 0,  # the engine does not tell
+            "layers": None if layers is None else _described(platform, layers),
+            "attached": [],
+        }
+    )
 
 
 def _push(built: Built, destination: Reference, cache: LayerCache) -> Pushed:
@@ -174,25 +197,15 @@ def _write(built: Built, output: Path, name: str) -> None:
     write_docker_archive(output, built.image, Reference.parse(name))
 
 
-def _report(
-    built: Built, options: Options, pushed: Pushed | None, output: Path | None, *, as_json: bool
-) -> None:
+def _report(built: Built, pushed: Pushed | None, output: Path | None, name: str, *, as_json: bool) -> None:
+    from truss.build.delivered import laid_layers
+
     digest = str(built.image.digest)
     if not as_json:
         result(str(pushed.reference) if pushed else f"{output} {digest}")
         if pushed:
             note(f"{pushed.bytes_uploaded} bytes uploaded")
         return
-    layers = [
-        {
-            "platform": str(image.platform),
-            "digest": str(blob.digest),
-            "bytes": blob.size,
-            "created_by": step.created_by,
-        }
-        for image in built.images
-        for blob, step in zip(image.layers, image.config.history, strict=False)
-    ]
     attached = [
         {
             "subject": str(artifact.subject.digest),
@@ -205,10 +218,25 @@ def _report(
         {
             "reference": str(pushed.reference) if pushed else None,
             "digest": digest,
+            "name": name if output is not None and output.suffix == ".tar" else None,
             "output": None if output is None else str(output),
-            "platforms": [str(one) for one in options.platforms],
+            "platforms": [str(image.platform) for image in built.images],
             "bytes_uploaded": pushed.bytes_uploaded if pushed else 0,
-            "layers": layers,
+            "layers": [
+                layer for image in built.images for layer in _described(image.platform, laid_layers(image))
+            ],
             "attached": attached,
         }
     )
+
+
+def _described(platform: Platform, layers: Sequence[LaidLayer]) -> list[dict[str, Any]]:
+    return [
+        {
+            "platform": str(platform),
+            "digest": layer.digest,
+            "bytes": layer.size,
+            "created_by": layer.created_by,
+        }
+        for layer in layers
+    ]

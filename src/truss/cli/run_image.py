@@ -11,7 +11,7 @@ from truss.cli.arguments import directory, json_output
 from truss.cli.output import json_result, note, result
 
 if TYPE_CHECKING:
-    from truss.build.engine import Container, Engine
+    from truss.build.engine import Container
 
 
 @click.command("run-image")
@@ -56,22 +56,21 @@ def command(
     container = containers.run(
         directory, port=port, gpus=gpus, engine=chosen, timeout=timeout, watch=watch, say=note
     )
+    if not (attach or watch):
+        _tell(container, as_json=as_json)
+        return 0
+    with containers.attached(container, note, engine=chosen):
+        _tell(container, as_json=as_json)
+        containers.show_logs(container, note, engine=chosen)
+    return 0
+
+
+def _tell(container: Container, *, as_json: bool) -> None:
+    from truss import containers
+
     url = containers.url_of(container)
     if as_json:
         json_result({"url": url, "container": container.id, "image": container.image})
     else:
         result(url)
         note(f"try: curl -X POST {url}/v1/models/model:predict -d '{{\"inputs\": [...]}}'")
-    if attach or watch:
-        _follow(chosen, container)
-    return 0
-
-
-def _follow(engine: Engine, container: Container) -> None:
-    try:
-        for line in engine.logs(container, follow=True):
-            note(line.rstrip("\n"))
-    except KeyboardInterrupt:
-        note("stopping")
-    finally:
-        engine.stop(container)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from truss.errors import EnvironmentBuildError, MissingExtraError
+
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+"""Name a file of certificates, for uv and OpenSSL, requests, curl, pip. The first that is set counts."""
 
 _MAX_MESSAGE = 1500
 _HINT = "correct config.yaml, or say where packages are to be found: UV_INDEX, UV_FIND_LINKS"
@@ -53,6 +57,7 @@ def run_uv(arguments: Sequence[str | Path], folder: Path, doing: str) -> str:
     done = subprocess.run(
         [uv_program(), "--quiet", "--no-progress", "--color", "never", *map(str, arguments)],
         cwd=folder,
+        env=with_certificates(os.environ),
         capture_output=True,
         text=True,
         check=False,
@@ -61,6 +66,18 @@ def run_uv(arguments: Sequence[str | Path], folder: Path, doing: str) -> str:
         hint = _FULL_HINT if _FULL in done.stderr else _HINT
         raise EnvironmentBuildError(f"{doing}: {condensed(done.stderr)}", where=str(folder), hint=hint)
     return done.stdout
+
+
+def with_certificates(variables: Mapping[str, str]) -> dict[str, str]:
+    """The same variables, of which uv reads which certificates are trusted, whoever they are written for.
+
+    uv itself reads `SSL_CERT_FILE` and `SSL_CERT_DIR` only:
+    https://docs.astral.sh/uv/concepts/authentication/certificates/
+    """
+    found = next((variables[name] for name in BUNDLES if variables.get(name)), None)
+    if found is None or not Path(found).is_file():
+        return dict(variables)
+    return {**variables, "SSL_CERT_FILE": found}
 
 
 def condensed(text: str) -> str:

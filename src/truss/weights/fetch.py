@@ -65,12 +65,14 @@ class Fetcher:
         secrets: The values of secrets by name.
         patience: How often what failed for now is tried again.
         open_store: Opens a source with the value of its secret.
+        say: Told how far it has come; default: the log.
     """
 
     cache: Path
     secrets: Mapping[str, str | None]
     patience: Patience = field(default_factory=Patience)
     open_store: Callable[[Source, str], Store] = open_store
+    say: Callable[[str], None] = logger.info
 
     def fetch(self, source: Source) -> Fetched:
         """The files of a source: from the cache where they are as the store has them, else fetched.
@@ -120,7 +122,7 @@ class Fetcher:
                 where=str(self.cache),
                 hint=_ROOM,
             )
-        with Progress(bare(source.url), listing.files) as progress:
+        with Progress(bare(source.url), listing.files, self.say) as progress:
             self._side_by_side(source, store, listing.files, beside, progress)
         facts = {"revision": listing.revision, "files": {f.path: dict(f.digests) for f in listing.files}}
         _write(home / f"{version}.json", json.dumps(facts))
@@ -193,7 +195,7 @@ class Fetcher:
                         where=bare(source.url),
                         hint="look at the network, the proxy (HTTPS_PROXY), the address; what came is kept",
                     ) from error
-                logger.info("%s: %s; trying again", bare(source.url), error)
+                self.say(f"{bare(source.url)}: {error}; trying again")
                 self.patience.before(failed)
 
 

@@ -1,11 +1,10 @@
-"""How far fetching has come, as lines of the log."""
+"""How far fetching has come, as lines for a log or a terminal."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from truss.weights.store import RemoteFile
@@ -13,7 +12,6 @@ from truss.weights.store import RemoteFile
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-logger = logging.getLogger("truss.weights")
 
 _SECONDS = 5.0
 """The pause between two lines."""
@@ -25,11 +23,12 @@ class Progress:
     Args:
         name: What is fetched.
         files: Its files.
+        say: Told in lines.
     """
 
-    def __init__(self, name: str, files: Iterable[RemoteFile]) -> None:
+    def __init__(self, name: str, files: Iterable[RemoteFile], say: Callable[[str], None]) -> None:
         sizes = [file.size for file in files]
-        self._name = name
+        self._name, self._say = name, say
         self._files = len(sizes)
         self._total = None if None in sizes else sum(size or 0 for size in sizes)
         self._reached: dict[str, int] = {}
@@ -39,13 +38,13 @@ class Progress:
 
     def __enter__(self) -> Self:
         total = "" if self._total is None else f", {_size(self._total)}"
-        logger.info("Fetching %s: %d %s%s", self._name, self._files, _plural(self._files), total)
+        self._say(f"Fetching {self._name}: {self._files} {_plural(self._files)}{total}")
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
             took = time.monotonic() - self._began
-            logger.info("Fetched %s: %s in %.1f s", self._name, _size(self._sum()), took)
+            self._say(f"Fetched {self._name}: {_size(self._sum())} in {took:.1f} s")
 
     def add(self, size: int) -> None:
         """Files, or parts of them, that were there already."""
@@ -61,7 +60,7 @@ class Progress:
                 return
             self._said = now
         share = f" ({100 * self._sum() // self._total} %)" if self._total else ""
-        logger.info("Fetching %s: %s%s", self._name, _size(self._sum()), share)
+        self._say(f"Fetching {self._name}: {_size(self._sum())}{share}")
 
     def _sum(self) -> int:
         return self._whole + sum(self._reached.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -192,8 +192,3 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 def _whole(pattern: str) -> str:
     """A pattern that names a folder stands for all that is in it, as the hub's libraries have it."""
     return f"{pattern}*" if pattern.endswith("/") else pattern
-
-
-def named(sources: Iterable[Source], when: When) -> tuple[Source, ...]:
-    """The sources that are fetched at a time."""
-    return tuple(source for source in sources if source.when == when)
