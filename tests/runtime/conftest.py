@@ -1,8 +1,11 @@
-"""Trusses made by hand: a model class as text, a config as text."""
+"""Trusses made by hand: a model class as text, a config as text. And what collects their spans."""
 
 import textwrap
+import threading
+from http.server import ThreadingHTTPServer
 
 import pytest
+from span_collector import Collector
 
 
 @pytest.fixture
@@ -18,3 +21,15 @@ def make_truss(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def collector():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    server.spans, server.raw = [], []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()

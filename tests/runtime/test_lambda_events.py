@@ -1,34 +1,45 @@
 """The program of a container on AWS Lambda: a Runtime API as documented, and the real server behind."""
 
 import base64
+import contextlib
+import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from lambda_runtime_api import RuntimeApi
 
 MODEL = """
+import time
+
+
 class Model:
     def predict(self, request):
         if request.get("fail"):
             raise ValueError("no such flower")
+        while request.get("forever"):
+            time.sleep(0.01)
         if request.get("large"):
             return {"predictions": ["x" * request["large"]]}
         return {"predictions": request["inputs"]}
 """
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    """A Runtime API, asked by a running program of a container."""
-    folder = tmp_path_factory.mktemp("lambda") / "a_truss"
+def write(folder, code):
     (folder / "model").mkdir(parents=True)
     (folder / "config.yaml").touch()
-    (folder / "model" / "model.py").write_text(MODEL)
+    (folder / "model" / "model.py").write_text(code)
+    return folder
+
+
+@contextlib.contextmanager
+def running(folder, **variables):
+    """A Runtime API, and the program of a container that is told where it is."""
     server = RuntimeApi()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -38,16 +49,26 @@ def api(tmp_path_factory):
         "TRUSS_DIR": str(folder),
         "PORT": str(port),
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}",
+        **variables,
     }
     process = subprocess.Popen([sys.executable, "-m", "truss.runtime.container"], env=environment)
     try:
-        assert server.asked.wait(60), "no event is asked for"
-        yield server
+        yield server, process, port
     finally:
-        process.terminate()
-        assert process.wait(30) == 0
+        process.kill()
+        process.wait()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """A Runtime API, asked by a running program of a container."""
+    with running(write(tmp_path_factory.mktemp("lambda") / "a_truss", MODEL)) as (server, process, _):
+        assert server.asked.wait(60), "no event is asked for"
+        yield server
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def http_event(method, path, body="", **more):
@@ -93,3 +114,71 @@ def test_an_answer_that_is_too_large_is_an_error_that_says_so(api):
     assert kind == "error"
     assert "6291456" in said["errorMessage"]
     assert api.answer({"inputs": [4]}) == ("response", {"predictions": [4]})
+
+
+def test_an_event_ends_with_its_time(api):
+    api.seconds = 1.0
+    try:
+        kind, said = api.answer({"forever": True})
+        assert kind == "error"
+        assert "deadline_exceeded" in said["errorMessage"]
+        event = http_event("POST", "/v1/models/model:predict", '{"forever": true}', headers={})
+        event["headers"]["X-Request-Timeout"] = "3600"  # more than there is
+        assert api.answer(event)[1]["statusCode"] == 504
+        event["headers"]["X-Request-Timeout"] = "soon"
+        assert api.answer(event)[1]["statusCode"] == 400
+    finally:
+        api.seconds = 600.0
+    event["headers"]["X-Request-Timeout"] = "0.5"  # less than there is
+    assert api.answer(event)[1]["statusCode"] == 504
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"{MODEL}\n    def load(self):\n        raise OSError('no weights')\n", "no weights"),
+        (f"{MODEL}\n    def __init__(self, wrong):\n        pass\n", "wrong"),
+        ("class Model:\n    pass\n", "no method `predict`"),
+    ],
+    ids=["load", "constructor", "definition"],
+)
+def test_a_model_that_cannot_be_loaded_is_an_error_of_the_start(tmp_path, code, words):
+    with running(write(tmp_path / "a_truss", code)) as (server, process, _):
+        path, body = server.answers.get(timeout=60)
+        assert path == "/2018-06-01/runtime/init/error"
+        said = json.loads(body)
+        assert words in said["errorMessage"]
+        assert said["errorType"] == server.error_type
+        assert said["errorType"].startswith("Runtime.")
+        assert process.wait(60) != 0
+        assert not server.asked.is_set()
+        assert server.answers.empty()
+
+
+def test_a_truss_that_cannot_be_read_is_one_too(tmp_path):
+    with running(tmp_path) as (server, process, _):
+        path, body = server.answers.get(timeout=60)
+        assert path == "/2018-06-01/runtime/init/error"
+        assert "config.yaml" in json.loads(body)["errorMessage"]
+        assert process.wait(60) != 0
+
+
+def test_beside_the_web_adapter_events_are_its_own(tmp_path):
+    folder = write(tmp_path / "a_truss", MODEL)
+    with running(folder, AWS_LWA_READINESS_CHECK_PATH="/readyz") as (server, process, port):
+
+        def ready():
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                connection.request("GET", "/readyz")
+                return connection.getresponse().status == 200
+
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if ready():
+                    break
+            time.sleep(0.02)
+        assert all(ready() for _ in range(200))  # who waits for this has seen it
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not server.asked.is_set()

@@ -8,11 +8,9 @@ import pathlib
 import socket
 import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from certificates import make_certificate
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from truss.testing.server import running_server
@@ -340,40 +338,6 @@ def test_a_wrong_certificate_is_said_at_once(make_truss, tmp_path):
 
 
 # --- traces ---
-
-
-class Collector(BaseHTTPRequestHandler):
-    """Keeps the spans that are exported to it."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        if self.headers.get("content-encoding") == "gzip":
-            import gzip
-
-            body = gzip.decompress(body)
-        request = ExportTraceServiceRequest.FromString(body)
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.server.spans += scope.spans
-        self.server.raw.append(body)
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture(scope="module")
-def collector():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    server.spans, server.raw = [], []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.mark.parametrize("code", [TALKATIVE, ASYNC], ids=["sync", "async"])

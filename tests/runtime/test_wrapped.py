@@ -1,5 +1,6 @@
 """A server of somebody else's behind our front, as real processes."""
 
+import contextlib
 import http.client
 import os
 import pathlib
@@ -15,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from truss.cli.checks import check
-from truss.testing.server import running_server
+from truss.testing.server import RunningServer, running_server
 
 SERVER = pathlib.Path(__file__).with_name("wrapped_server.py")
 PREDICT = "/v1/models/model:predict"
@@ -72,6 +73,7 @@ def child_of(server):
         ("/livez", "/alive"),
         ("/readyz", "/ready"),
         ("/ping", "/ready"),
+        ("/health", "/ready"),
         ("/v1/models/model", "/ready"),
         ("/v1/models/model/loaded", "/ready"),
         ("/any/path", "/any/path"),
@@ -83,7 +85,7 @@ def test_routes_lead_to_the_servers_own(server, ours, theirs):
     assert (said["path"], said["query"], said["method"]) == (theirs, "a=b", "GET")
 
 
-@pytest.mark.parametrize("path", [PREDICT, "/invocations"])
+@pytest.mark.parametrize("path", [PREDICT, "/invocations", "/predict", "/score", "/events"])
 def test_predictions_go_to_its_endpoint(server, folder, path):
     response = server.request("POST", path, b"{}", {"X-Request-Id": "mine", "X-Custom": "kept"})
     said = response.json()
@@ -335,23 +337,75 @@ def test_other_protocols_and_unannounced_ends_pass_through(tmp_path):
         assert server.request("GET", "/x").body == b"ok"
 
 
-def test_the_program_of_a_container_wraps_it_too(tmp_path):
+@contextlib.contextmanager
+def container(folder, **variables):
+    """The program of a container over a Truss, with a platform's variables; its port is in one of them."""
     port = free_port()
-    environment = {**os.environ, "TRUSS_DIR": str(make(tmp_path / "contained")), "PORT": str(port)}
+    told = {name: value.format(port=port) for name, value in variables.items()}
+    environment = {"PATH": os.environ["PATH"], "TRUSS_DIR": str(folder), **told}
     command = [sys.executable, "-m", "truss.runtime.container", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    running = RunningServer(process, f"http://127.0.0.1:{port}")
+    reader = threading.Thread(target=lambda: running.log.extend(process.stderr))
+    reader.start()
     try:
-        for line in process.stderr:
-            if "the server is ready" in line:
-                break
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("POST", "/invocations", b"{}")
-        assert b'"path": "/generate"' in connection.getresponse().read()
-        connection.close()
+        yield running
         process.terminate()
-        process.stderr.read()
         assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
+        reader.join()
         process.stderr.close()
+
+
+def make_gated(folder):
+    """A Truss whose server starts when there is a file `open` in its folder; it says that it waits."""
+    port = free_port()
+    waiting = "echo waiting; while [ ! -e open ]; do sleep 0.02; done"
+    folder.mkdir()
+    shutil.copy(SERVER, folder)
+    command = f"\"sh -c '{waiting}; exec python wrapped_server.py {port}'\""
+    (folder / "config.yaml").write_text(f"model_name: llm\n{CONFIG.format(command=command, port=port)}")
+    return folder
+
+
+def test_the_program_of_a_container_wraps_it_too(tmp_path):
+    with container(make(tmp_path / "contained"), PORT="{port}") as running:
+        running.wait_ready()
+        assert running.request("POST", "/invocations", b"{}").json()["path"] == "/generate"
+
+
+def test_routes_and_port_are_those_that_vertex_chooses(tmp_path):
+    folder = make_gated(tmp_path / "vertex")
+    health, predict = "/v1/endpoints/7/deployedModels/8", "/v1/endpoints/7/deployedModels/8:predict"
+    variables = {"AIP_HTTP_PORT": "{port}", "AIP_HEALTH_ROUTE": health, "AIP_PREDICT_ROUTE": predict}
+    with container(folder, **variables) as running:
+        running.wait_until(lambda: running.request("GET", health).status == 503, "has no health route")
+        assert running.request("GET", "/livez").status == 200
+        assert "AIP_HTTP_PORT" not in child_of(running).environ()  # the public port is not the server's
+        (folder / "open").touch()
+        running.wait_until(lambda: running.request("GET", health).status == 200, "is not ready")
+        assert running.request("POST", predict, b"{}").json()["path"] == "/generate"
+        assert running.request("GET", "/v1/models/llm").json()["path"] == "/ready"
+        assert running.request("POST", "/v1/models/llm:predict", b"{}").json()["path"] == "/generate"
+
+
+def test_no_connection_is_taken_on_cloud_run_before_the_server_is_ready(tmp_path):
+    folder = make_gated(tmp_path / "cloudrun")
+    with container(folder, PORT="{port}", K_SERVICE="s") as running:
+
+        def connects():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", int(running.url.rpartition(":")[2]))) == 0
+
+        running.wait_until(lambda: any("waiting" in line for line in running.log), "does not start it")
+        assert not connects()
+        (folder / "open").touch()
+        running.wait_until(connects, "takes no connection")
+        assert running.request("GET", "/readyz").status == 200
+
+
+def test_the_end_does_not_wait_for_a_server_that_is_not_ready(tmp_path):
+    with container(make_gated(tmp_path / "early"), PORT="{port}", K_SERVICE="s") as running:
+        running.wait_until(lambda: any("waiting" in line for line in running.log), "does not start it")

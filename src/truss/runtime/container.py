@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from truss.errors import TrussError
-from truss.runtime import lambda_events, watching
+from truss.runtime import lambda_events, reaper, watching
 from truss.runtime.platform import platform_of
 from truss.runtime.serve import serve
 from truss.runtime.tls import tls_of
@@ -24,11 +26,14 @@ def main(arguments: Sequence[str] = (), variables: Mapping[str, str] = os.enviro
     Returns:
         The exit status.
     """
+    events = lambda_events.api_of(variables)
     try:
         platform = platform_of(arguments, variables)
         truss_dir = Path(variables.get("TRUSS_DIR", "/app"))
-        if variables.get(lambda_events.VARIABLE):
-            lambda_events.start(variables[lambda_events.VARIABLE], platform.port)
+        if events is not None:
+            refuse = functools.partial(lambda_events.refuse, events)
+            platform = dataclasses.replace(platform, on_load_failure=refuse)
+            lambda_events.start(events, platform.port)
         return serve(
             truss_dir,
             host="0.0.0.0",  # noqa: S104  # a container's own network
@@ -39,8 +44,10 @@ def main(arguments: Sequence[str] = (), variables: Mapping[str, str] = os.enviro
         )
     except TrussError as error:
         sys.stderr.write(f"error: {error}\n")
+        if events is not None:
+            lambda_events.refuse(events, error)
         return error.exit_code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(reaper.run(functools.partial(main, sys.argv[1:])))

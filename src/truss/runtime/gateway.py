@@ -18,7 +18,8 @@ from truss.errors import BodyTooLargeError, NotReadyError
 from truss.runtime import metrics as metrics_module
 from truss.runtime.authentication import ApiKeys
 from truss.runtime.metrics import Metrics
-from truss.runtime.predictions import MODEL_NAME, Reply
+from truss.runtime.predictions import Reply
+from truss.runtime.protocols.routes import Service
 from truss.runtime.supervisor import Supervisor
 from truss.runtime.upstream import Upstreams
 from truss.runtime.workers import State
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from truss.runtime.tracing import Tracing
 
 SERVER_METRICS = "/metrics/server"
+
+_READY_PATHS = ("/readyz", "/ping", "/health")
+_PREDICT_PATHS = ("/predict", "/invocations", "/score", "/events")
+"""Beside those with the model's name: as for every Truss (`truss.runtime.protocols.routes`), but for the Open
+Inference Protocol's and a POST of `/`, which are the server's own if it has them."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Gateway:
 
     Args:
         server: The config's `docker_server`.
+        service: What the model is called, and where platforms look for it.
         settings: The config's `runtime`.
         supervisor: Keeps the server running.
         metrics: Where requests are counted.
@@ -69,6 +76,7 @@ class Gateway:
     def __init__(
         self,
         server: DockerServer,
+        service: Service,
         settings: Runtime,
         supervisor: Supervisor,
         metrics: Metrics,
@@ -86,7 +94,7 @@ class Gateway:
         self.running = 0
         prefix = os.urandom(4).hex().encode()
         self._ids = (b"%b-%x" % (prefix, number) for number in itertools.count(1))
-        self._targets = self._table(server)
+        self._targets = self._table(server, service)
         metrics.describe_gauge(
             "truss_requests_running", "Requests on their way.", lambda: [("", self.running)]
         )
@@ -99,13 +107,15 @@ class Gateway:
         """Where a request to a path goes."""
         return self._targets.get(path) or Target("server", path)
 
-    def _table(self, server: DockerServer) -> dict[str, Target]:
-        model = f"/v1/models/{MODEL_NAME}"
+    def _table(self, server: DockerServer, service: Service) -> dict[str, Target]:
+        models = [path for path, _ in service.model_paths("/v1/models")]
         live, ready = server.liveness_endpoint, server.readiness_endpoint
         table = {path: Target(path, live, self._alive, open=True) for path in ("/", "/livez", "/healthz")}
-        for path in ("/readyz", "/ping", model, f"{model}/loaded"):
+        of_health = [*models, *(f"{path}/loaded" for path in models), *_given(service.health_path)]
+        for path in (*_READY_PATHS, *of_health):
             table[path] = Target(path, ready, open=True, readiness=True)
-        for path in (f"{model}:predict", "/invocations"):
+        of_requests = [*(f"{path}:predict" for path in models), *_given(service.predict_path)]
+        for path in (*_PREDICT_PATHS, *of_requests):
             table[path] = Target(path, server.predict_endpoint)
         table[live] = Target(live, live, open=True)
         table[ready] = Target(ready, ready, open=True, readiness=True)
@@ -149,3 +159,7 @@ class Gateway:
 
     def _show_metrics(self) -> Reply:
         return Reply(200, self.metrics.render(), metrics_module.CONTENT_TYPE.encode())
+
+
+def _given(path: str | None) -> list[str]:
+    return [] if path is None else [path]

@@ -15,18 +15,28 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from truss.errors import TrussError
 
 logger = logging.getLogger("truss.serve")
 
 VARIABLE = "AWS_LAMBDA_RUNTIME_API"
 """Where Lambda says the address of its Runtime API: `host:port`."""
+_ADAPTER_VARIABLES = "AWS_LWA_"
+"""What the variables of the Lambda Web Adapter begin with: it asks the Runtime API in our place."""
 
 _VERSION = "/2018-06-01/runtime"
 _ID = "Lambda-Runtime-Aws-Request-Id"
 _TRACE = "Lambda-Runtime-Trace-Id"
+_DEADLINE = "Lambda-Runtime-Deadline-Ms"
+_ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_TIMEOUT = "x-request-timeout"
+_RESERVE_SECONDS = 0.1
+"""Of an event's time, what is kept for its answer's way back: Lambda ends the sandbox at the deadline."""
 _PREDICT = "/v1/models/model:predict"
 _LARGEST = 6 * 1024 * 1024
 """Bytes that Lambda takes as an answer."""
@@ -102,6 +112,23 @@ def _within_limits(answer: bytes) -> bytes:
     return answer
 
 
+def api_of(variables: Mapping[str, str]) -> str | None:
+    """The address of the Runtime API, where it is ours to ask: on Lambda, without the Web Adapter."""
+    adapted = any(name.startswith(_ADAPTER_VARIABLES) for name in variables)
+    return None if adapted else variables.get(VARIABLE) or None
+
+
+def refuse(api: str, error: TrussError) -> None:
+    """Say why there will be no server; Lambda then ends the sandbox, and begins with another."""
+    kind = f"Runtime.{error.type}"
+    said = {"errorType": kind, "errorMessage": str(error), "stackTrace": []}
+    told = Asked("POST", f"{_VERSION}/init/error", {_ERROR_TYPE: kind}, json.dumps(said).encode())
+    try:
+        _call(api, told)
+    except (OSError, http.client.HTTPException) as failure:
+        logger.warning("Lambda does not take the reason: %s", failure)
+
+
 def start(api: str, port: int) -> threading.Thread:
     """Answer Lambda's events for as long as the process lives.
 
@@ -144,7 +171,8 @@ def _one(api: str, port: int) -> None:
         os.environ["_X_AMZN_TRACE_ID"] = trace
     try:
         asked = asked_by(told.body)
-        answered = _call(f"127.0.0.1:{port}", _with_id(asked, request_id))
+        known = {"x-request-id": request_id}
+        answered = _call(f"127.0.0.1:{port}", _passed_on(asked, known, _seconds_left(told)))
         _call(api, Asked("POST", f"{place}/response", body=answer_of(asked, answered)))
     except (ValueError, OSError, http.client.HTTPException) as error:
         logger.warning("request %s failed: %s", request_id, error)
@@ -152,11 +180,30 @@ def _one(api: str, port: int) -> None:
         _call(api, Asked("POST", f"{place}/error", body=json.dumps(said).encode()))
 
 
-def _with_id(asked: Asked, request_id: str) -> Asked:
-    """Lambda's id of the request is ours, unless the caller says another."""
+def _seconds_left(told: Answered) -> float | None:
+    """How long the answer to an event may take."""
+    deadline = told.headers.get(_DEADLINE.lower(), "")
+    if not deadline.isdigit():
+        return None
+    return max(0.001, int(deadline) / 1000 - time.time() - _RESERVE_SECONDS)
+
+
+def _passed_on(asked: Asked, known: Mapping[str, str], seconds: float | None) -> Asked:
+    """The request for the server: its headers go before those that Lambda gives, but it has no more time."""
     left_out = {"host", "content-length", "connection", "transfer-encoding"}
-    headers = {name.lower(): value for name, value in asked.headers.items() if name.lower() not in left_out}
-    return Asked(asked.method, asked.path, {"x-request-id": request_id, **headers}, asked.body, asked.is_http)
+    headers = dict(known)
+    headers |= {name.lower(): value for name, value in asked.headers.items() if name.lower() not in left_out}
+    if seconds is not None:
+        headers[_TIMEOUT] = _shorter(headers.get(_TIMEOUT), seconds)
+    return Asked(asked.method, asked.path, headers, asked.body, asked.is_http)
+
+
+def _shorter(said: str | None, seconds: float) -> str:
+    """The shorter of two times; what is no number is left for the server to refuse."""
+    try:
+        return str(seconds if said is None else min(float(said), seconds))
+    except ValueError:
+        return str(said)
 
 
 def _call(where: str, asked: Asked) -> Answered:

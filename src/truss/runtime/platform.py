@@ -5,10 +5,10 @@ What each platform documents is in docs/guides/protocols.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from truss.errors import ServerStartError
+from truss.errors import ServerStartError, TrussError
 
 DEFAULT_PORT = 8080
 
@@ -49,6 +49,8 @@ class Platform:
             knows no other sign of readiness.
         model_name: A name for the model in paths, besides the config's.
         grpc_port: The port for gRPC, in place of the config's.
+        on_load_failure: Told why the model cannot be loaded, where that is to end the server whatever the
+            config says.
     """
 
     port: int = DEFAULT_PORT
@@ -56,6 +58,7 @@ class Platform:
     listen_when_ready: bool = False
     model_name: str | None = None
     grpc_port: int | None = None
+    on_load_failure: Callable[[TrussError], None] | None = None
 
     def grace(self, configured: float) -> float:
         """Seconds for finishing requests: those configured, or less where the platform kills before."""

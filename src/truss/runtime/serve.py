@@ -17,8 +17,11 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from truss.config import DockerServer, Transport, TrussConfig, read_config
 from truss.errors import MissingExtraError, ServerStartError, TrussError
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from truss.runtime.app import App
     from truss.runtime.pool import Pool
     from truss.runtime.predictions import Predictions
+    from truss.runtime.protocols.grpc_server import GrpcServer
     from truss.runtime.protocols.routes import Service
 
 logger = logging.getLogger("truss.serve")
@@ -90,6 +94,8 @@ def serve(
     keep_freed_memory()
     truss_dir = truss_dir.resolve()
     config = read_config(truss_dir)
+    if platform.on_load_failure is not None:
+        config = replace(config, runtime=replace(config.runtime, exit_on_load_failure=True))
     listener = listen(host, port, silent=platform.listen_when_ready)
     context = None if tls is None else tls.context()
     greet = on_listening or _log_url
@@ -152,8 +158,7 @@ def _serve_wrapped(
         raise MissingExtraError("httptools", "runtime", "serving") from error
     logs.set_up(config)
     _say_what_is_not_installed(config)
-    grace = platform.grace(config.runtime.timeouts.grace)
-    return _run(serve_wrapped(config, server, truss_dir, listener, on_listening, grace=grace, tls=tls))
+    return _run(serve_wrapped(config, server, truss_dir, listener, on_listening, platform=platform, tls=tls))
 
 
 def _say_what_is_not_installed(config: TrussConfig) -> None:
@@ -196,9 +201,10 @@ async def _serve(
     pool, predictions = front.pool, front.predictions
     grace = platform.grace(config.runtime.timeouts.grace)
     server = _server(uvicorn, front.app, predictions, config.runtime.transport, grace, context)
+    grpc = _grpc(config, platform, (pool, predictions, front.service))
     if tls is not None and context is not None:
-        tls.take_up_renewals(context)
-    stop = _Stop(server, predictions, listener)
+        tls.take_up_renewals(context, None if grpc is None else grpc.server.renew)
+    stop = _Stop(server, predictions, listener, platform.on_load_failure)
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     watcher = None if edits is None else asyncio.get_running_loop().create_task(edits(pool.renew))
@@ -207,8 +213,7 @@ async def _serve(
         if platform.listen_when_ready:
             await _loaded(pool, server)
         if not server.should_exit:
-            grace = platform.grace(config.runtime.timeouts.grace)
-            async with _grpc(config, platform, listener, (pool, predictions, front.service), tls, grace):
+            async with contextlib.nullcontext() if grpc is None else grpc.beside(listener, tls, stop, grace):
                 on_listening()
                 await server.serve(sockets=[listener])
     if watcher is not None:
@@ -217,29 +222,44 @@ async def _serve(
     return stop.exit_status
 
 
-@contextlib.asynccontextmanager
-async def _grpc(
-    config: TrussConfig,
-    platform: Platform,
-    listener: socket.socket,
-    parts: tuple[Pool, Predictions, Service],
-    tls: Tls | None,
-    grace: float,
-) -> AsyncIterator[None]:
-    """Serve gRPC beside HTTP, where a port is given for it."""
+@dataclass(frozen=True)
+class _Grpc:
+    """gRPC beside HTTP, and its port."""
+
+    server: GrpcServer
+    port: int
+
+    @contextlib.asynccontextmanager
+    async def beside(
+        self, listener: socket.socket, tls: Tls | None, stop: _Stop, grace: float
+    ) -> AsyncIterator[None]:
+        """Serve it for as long as HTTP, and finish what was begun within the same grace."""
+        host = listener.getsockname()[0]
+        logger.info("listening for gRPC on %s:%d", host, await self.server.start(host, self.port, tls))
+
+        async def end(sign: asyncio.Event, seconds: float) -> None:
+            await sign.wait()
+            await self.server.stop(seconds)
+
+        loop = asyncio.get_running_loop()
+        draining = loop.create_task(end(stop.exiting, grace))  # HTTP finishes from then on, too
+        cutting = loop.create_task(end(stop.forced, 0.0))
+        try:
+            yield
+        finally:
+            stop.exiting.set()
+            await draining
+            cutting.cancel()
+
+
+def _grpc(config: TrussConfig, platform: Platform, parts: tuple[Pool, Predictions, Service]) -> _Grpc | None:
+    """gRPC, where a port is given for it."""
     port = config.runtime.grpc.port if platform.grpc_port is None else platform.grpc_port
     if port is None:
-        yield
-        return
+        return None
     from truss.runtime.protocols.grpc_server import GrpcServer
 
-    grpc = GrpcServer(*parts)
-    host = listener.getsockname()[0]
-    logger.info("listening for gRPC on %s:%d", host, await grpc.start(host, port, tls))
-    try:
-        yield
-    finally:
-        await grpc.stop(grace)
+    return _Grpc(GrpcServer(*parts), port)
 
 
 def _log_url(url: str) -> None:
@@ -294,13 +314,28 @@ def _server(
 
 
 class _Stop:
-    """Turns signals, and a model that cannot be loaded, into an orderly end."""
+    """Turns signals, and a model that cannot be loaded, into an orderly end.
 
-    def __init__(self, server: Any, predictions: Predictions, listener: socket.socket) -> None:
+    Attributes:
+        exit_status: Of the process.
+        exiting: Set when nothing more is accepted.
+        forced: Set when what was accepted is not to be waited for.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        predictions: Predictions,
+        listener: socket.socket,
+        on_load_failure: Callable[[TrussError], None] | None,
+    ) -> None:
         self._server = server
+        self._on_load_failure = on_load_failure
         self._predictions = predictions
         self._listener = listener
         self.exit_status = 0
+        self.exiting = asyncio.Event()
+        self.forced = asyncio.Event()
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -314,12 +349,15 @@ class _Stop:
             loop.remove_signal_handler(signal.SIGINT)
 
     def fail(self, error: TrussError) -> None:
+        if self._on_load_failure is not None and not self.exit_status:  # the first of several workers
+            self._on_load_failure(error)
         self.exit_status = error.exit_code
         self._exit()
 
     def _drain(self, seconds: float) -> None:
         if self._predictions.draining:
             self._server.force_exit = True  # asked twice: do not wait
+            self.forced.set()
             self._exit()
             return
         logger.info("stopping: answering what was accepted")
@@ -332,3 +370,4 @@ class _Stop:
 
     def _exit(self) -> None:
         self._server.should_exit = True
+        self.exiting.set()

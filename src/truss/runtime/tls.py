@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,15 @@ class Tls:
             ) from error
         return context
 
-    def take_up_renewals(self, context: ssl.SSLContext) -> None:
-        """Load the certificate again when its files change; open connections keep the old one."""
+    def take_up_renewals(
+        self, context: ssl.SSLContext, taken_up: Callable[[Tls], None] | None = None
+    ) -> None:
+        """Load the certificate again when its files change; open connections keep the old one.
+
+        Args:
+            context: Where it is loaded.
+            taken_up: Called then: who else shows it takes it up as well, or raises OSError.
+        """
         loop = asyncio.get_running_loop()
         known = self._stamps()
 
@@ -68,6 +75,8 @@ class Tls:
             if found != known:
                 try:
                     context.load_cert_chain(self.certificate, self.key)
+                    if taken_up is not None:
+                        taken_up(self)
                     known = found
                     logger.info("took up the renewed certificate %s", self.certificate)
                 except (OSError, ssl.SSLError) as error:  # half of it is there: the next look sees the rest

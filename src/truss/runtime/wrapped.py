@@ -23,6 +23,8 @@ from truss.runtime.authentication import api_keys
 from truss.runtime.gateway import Gateway
 from truss.runtime.listener import BACKLOG, take_no_more
 from truss.runtime.metrics import Metrics
+from truss.runtime.platform import PLAIN, PORT_VARIABLES, Platform
+from truss.runtime.protocols.routes import Service
 from truss.runtime.proxy import ClientConnection
 from truss.runtime.supervisor import Supervisor
 from truss.runtime.tls import Tls
@@ -36,6 +38,9 @@ DRAIN_SECONDS = 1.0
 ACCEPT_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75.0
 
+_LOOK_SECONDS = 0.02
+"""How often is looked whether the server is ready, where nothing may connect before."""
+
 
 async def serve_wrapped(
     config: TrussConfig,
@@ -44,7 +49,7 @@ async def serve_wrapped(
     listener: socket.socket,
     on_listening: Callable[[], None],
     *,
-    grace: float,
+    platform: Platform = PLAIN,
     tls: Tls | None = None,
 ) -> int:
     """Run the server and pass requests on to it, until a signal.
@@ -55,7 +60,8 @@ async def serve_wrapped(
         truss_dir: The Truss, where the server runs.
         listener: The public listening socket.
         on_listening: Called once connections are taken.
-        grace: Seconds for finishing requests, and then for the server to end, after a signal.
+        platform: What the place it runs at asks of it. The seconds for finishing requests, and then for the
+            server to end, after a signal are the config's, or less where the platform waits less.
         tls: How connections are encrypted, if they are.
 
     Returns:
@@ -66,6 +72,7 @@ async def serve_wrapped(
     """
     loop = asyncio.get_running_loop()
     context = tls.context() if tls is not None else None
+    grace = platform.grace(config.runtime.timeouts.grace)
     metrics = Metrics()
     supervisor = Supervisor(
         server,
@@ -75,11 +82,12 @@ async def serve_wrapped(
         exit_early=config.runtime.exit_on_load_failure,
     )
     tracing = tracing_of(config)
-    gateway = Gateway(server, config.runtime, supervisor, metrics, api_keys(config), tracing)
+    service = Service.of(config, os.environ, platform.model_name)
+    gateway = Gateway(server, service, config.runtime, supervisor, metrics, api_keys(config), tracing)
     _describe(metrics, supervisor)
     connections: set[ClientConnection] = set()
     await supervisor.start()
-    stop = _Stop(gateway, listener)
+    stop = _Stop(gateway, listener, platform.on_load_failure)
     supervisor.on_fatal = stop.fail
 
     def lost() -> None:
@@ -88,24 +96,33 @@ async def serve_wrapped(
 
     supervisor.on_lost = lost
     try:
-        accepting = await loop.create_server(
-            lambda: ClientConnection(gateway, connections, KEEP_ALIVE_SECONDS),
-            sock=listener,
-            ssl=context,
-            backlog=BACKLOG,
-        )
         if tls is not None and isinstance(context, ssl.SSLContext):
             tls.take_up_renewals(context)
         with stop.on_signals():
-            on_listening()
-            await stop.asked.wait()
-            accepting.close()
-            await _finish(gateway, connections, grace, stop)
+            if platform.listen_when_ready:
+                await _ready(supervisor, stop)
+            if not stop.asked.is_set():
+                accepting = await loop.create_server(
+                    lambda: ClientConnection(gateway, connections, KEEP_ALIVE_SECONDS),
+                    sock=listener,
+                    ssl=context,
+                    backlog=BACKLOG,
+                )
+                on_listening()
+                await stop.asked.wait()
+                accepting.close()
+                await _finish(gateway, connections, grace, stop)
     finally:
         await supervisor.stop()
         if tracing is not None:
             tracing.close()
     return stop.exit_status
+
+
+async def _ready(supervisor: Supervisor, stop: _Stop) -> None:
+    """Wait until the server is ready, or everything is to end."""
+    while not (supervisor.state is State.READY or stop.asked.is_set()):
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _finish(gateway: Gateway, connections: set[ClientConnection], grace: float, stop: _Stop) -> None:
@@ -122,8 +139,9 @@ async def _finish(gateway: Gateway, connections: set[ClientConnection], grace: f
 def _environment(config: TrussConfig) -> dict[str, str]:
     """The server's variables: this process's and the config's; its programs may be those of this Python."""
     own = {**os.environ, **config.environment_variables}
-    # A server's own `PORT` is in its command; ours means the public port.
-    own.pop("PORT", None)
+    # A server's own port is in its command; what platforms say by these is the public one.
+    for name in PORT_VARIABLES:
+        own.pop(name, None)
     folder = str(Path(sys.executable).parent)
     own["PATH"] = f"{folder}{os.pathsep}{own.get('PATH', os.defpath)}"
     return own
@@ -140,8 +158,14 @@ def _describe(metrics: Metrics, supervisor: Supervisor) -> None:
 class _Stop:
     """Turns signals, and a server that cannot be started again, into an orderly end."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        listener: socket.socket,
+        on_load_failure: Callable[[TrussError], None] | None,
+    ) -> None:
         self._gateway = gateway
+        self._on_load_failure = on_load_failure
         self._listener = listener
         self.asked = asyncio.Event()
         self.forced = False
@@ -160,6 +184,8 @@ class _Stop:
 
     def fail(self, error: TrussError) -> None:
         logger.error("the server is not started again: %s", error)
+        if self._on_load_failure is not None and not self.exit_status:
+            self._on_load_failure(error)
         self.exit_status = error.exit_code
         self._gateway.draining = True
         self.asked.set()

@@ -3,6 +3,35 @@
 import openai
 import pytest
 
+from truss.testing.server import running_server
+
+COMPLETING = """
+    class Model:
+        def predict(self, request):
+            return request
+
+        async def completions(self, request):
+            if request.get("stream"):
+                return self._parts(request)
+            texts = [request["prompt"].upper(), ""][: request.get("n", 1)]
+            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+            return self._part(request, texts) | {"usage": usage}
+
+        async def _parts(self, request):
+            for letter in request["prompt"]:
+                if letter == "!":
+                    raise ValueError("as asked")
+                yield self._part(request, [letter.upper()])
+
+        def _part(self, request, texts):
+            choices = [
+                {"index": index, "text": text, "finish_reason": "stop", "logprobs": None}
+                for index, text in enumerate(texts)
+            ]
+            return {"id": "c-1", "object": "text_completion", "created": 1, "model": request["model"],
+                    "choices": choices}
+"""
+
 
 @pytest.fixture(scope="module")
 def client(speaking):
@@ -61,3 +90,21 @@ def test_what_is_no_request_is_refused_in_openai_s_shape(speaking):
         assert error["type"] == "invalid_request_error"
         assert error["message"]
         assert error["param"] is None
+
+
+def test_completions_are_answered_and_streamed(make_truss):
+    with (
+        running_server(make_truss(COMPLETING, "model_name: writer\n")) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        answer = client.completions.create(model="writer", prompt="hello", n=2)
+        assert [choice.text for choice in answer.choices] == ["HELLO", ""]
+        assert (answer.object, answer.model, answer.usage.total_tokens) == ("text_completion", "writer", 2)
+        parts = client.completions.create(model="writer", prompt="hello", stream=True)
+        assert [part.choices[0].text for part in parts] == list("HELLO")
+        parts = client.completions.create(model="writer", prompt="a!", stream=True)
+        assert next(parts).choices[0].text == "A"
+        with pytest.raises(openai.APIError, match="as asked"):
+            next(parts)
+        with pytest.raises(openai.NotFoundError, match="chat_completions"):
+            client.chat.completions.create(model="writer", messages=[])

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from truss.errors import (
+    ClientClosedRequestError,
+    DeadlineExceededError,
     MissingExtraError,
+    NotReadyError,
     RouteNotFoundError,
     ServerStartError,
     TrussError,
+    UnauthorizedError,
 )
 from truss.runtime.app import Waiting
 from truss.runtime.arena import SMALLEST, Lease
@@ -78,6 +82,9 @@ class GrpcServer:
         self._service = service
         self._names = ",".join(service.names)
         self._server: Any = None
+        self._stopping = asyncio.Event()
+        self._credentials: Any = None  # the server does not keep them, and asks them for renewed certificates
+        self._renewed: Any = None
 
     async def start(self, host: str, port: int, tls: Tls | None) -> int:
         """Listen, and return the port.
@@ -99,7 +106,8 @@ class GrpcServer:
             if tls is None:
                 bound = self._server.add_insecure_port(address)
             else:
-                bound = self._server.add_secure_port(address, self._credentials(tls))
+                self._credentials = self._credentials_of(tls)
+                bound = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
             raise ServerStartError(
                 f"cannot listen for gRPC on {address}", hint="choose another port with `runtime.grpc.port`"
@@ -108,13 +116,36 @@ class GrpcServer:
         return int(bound)
 
     async def stop(self, grace: float) -> None:
-        """Take no more requests, and finish those that have begun, for so many seconds at most."""
+        """Take no more requests, and finish those that have begun, for so many seconds at most.
+
+        Streams that wait for their client's next request end, and so do those that tell of health. A second
+        call may shorten the time.
+        """
+        self._stopping.set()
         await self._server.stop(grace)
 
-    def _credentials(self, tls: Tls) -> Any:
+    def renew(self, tls: Tls) -> None:
+        """Take up a renewed certificate, for connections from now on.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        self._renewed = self._certificates(tls)
+
+    def _credentials_of(self, tls: Tls) -> Any:
+        return self._grpc.dynamic_ssl_server_credentials(
+            self._certificates(tls), self._take_renewed, tls.client_ca is not None
+        )
+
+    def _certificates(self, tls: Tls) -> Any:
         pairs = [((tls.key or tls.certificate).read_bytes(), tls.certificate.read_bytes())]
         roots = None if tls.client_ca is None else tls.client_ca.read_bytes()
-        return self._grpc.ssl_server_credentials(pairs, roots, roots is not None)
+        return self._grpc.ssl_server_certificate_configuration(pairs, roots)
+
+    def _take_renewed(self) -> Any:
+        """What gRPC asks at each connection, in threads of its own: what is to replace the certificate."""
+        renewed, self._renewed = self._renewed, None
+        return renewed
 
     def _handlers(self, service: str, methods: dict[str, Any]) -> Any:
         return self._grpc.method_handlers_generic_handler(service, methods)
@@ -159,7 +190,7 @@ class GrpcServer:
 
     @property
     def _ready(self) -> bool:
-        return self._pool.ready and not self._predictions.draining
+        return self._pool.ready and not (self._predictions.draining or self._stopping.is_set())
 
     async def _server_live(self, _: bytes, __: Any) -> bytes:
         return messages.yes(value=True)
@@ -172,18 +203,26 @@ class GrpcServer:
         return messages.yes(self._ready)
 
     async def _server_metadata(self, _: bytes, call: Any) -> bytes:
-        self._admit(call, "ServerMetadata")
-        return messages.server_metadata(__version__)
+        with self._counted(call, "ServerMetadata"):
+            return messages.server_metadata(__version__)
 
     async def _model_metadata(self, message: bytes, call: Any) -> bytes:
-        self._admit(call, "ModelMetadata")
-        return messages.model_metadata(self._known(message), self._service.signature)
+        with self._counted(call, "ModelMetadata"):
+            return messages.model_metadata(self._known(message), self._service.signature)
 
-    def _admit(self, call: Any, method: str) -> None:
-        """See whether who asks for information may do so; health is for everybody."""
+    @contextlib.contextmanager
+    def _counted(self, call: Any, method: str) -> Iterator[None]:
+        """Count a request for information, and see whether it may be asked; health is for everybody."""
         request = self._predictions.request(Request, f"/{SERVICE}/{method}")
-        self._predictions.admit(request, _headers(call))
-        self._predictions.settle(request, 200)
+        status = 200
+        try:
+            self._predictions.admit(request, _headers(call))
+            yield
+        except TrussError as error:
+            status = error.status
+            raise
+        finally:
+            self._predictions.settle(request, status)
 
     def _known(self, message: bytes) -> str:
         name, version = messages.name_and_version(message)
@@ -207,14 +246,18 @@ class GrpcServer:
         return _SERVING if self._ready else _NOT_SERVING
 
     async def _watch(self, message: bytes, _: Any) -> AsyncIterator[bytes]:
-        """The health now, and each time it changes."""
+        """The health now, and each time it changes, until the server stops: that it does is told last."""
         told = _UNKNOWN
         while True:
+            stopping = self._stopping.is_set()
             status = self._status(message)
             if status != told:
                 told = status
                 yield wire.number_field(1, status)
-            await asyncio.sleep(_LOOK_SECONDS)
+            if stopping:
+                return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _LOOK_SECONDS)
 
     # --- inference ---
 
@@ -225,23 +268,44 @@ class GrpcServer:
         await call.abort(self._code(reply.status), _said(reply))
         raise AssertionError("unreachable: abort raises")
 
-    async def _model_stream_infer(self, incoming: AsyncIterator[bytes], call: Any) -> AsyncIterator[bytes]:
-        """Answers in the order of their requests; one that fails says why, and the stream goes on."""
-        async for message in incoming:
-            try:
+    async def _model_stream_infer(self, _: AsyncIterator[bytes], call: Any) -> AsyncIterator[bytes]:
+        """Answers in the order of their requests; one that fails says why, and the stream goes on.
+
+        A wrong API key ends it, since every request of it has the same; so does the end of the server.
+        """
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while (message := await self._next(call, stopping)) is not None:
                 reply = await self._ask(message, call)
-            except TrussError as error:
-                yield messages.stream_answer(None, error.message)
-                continue
-            good = reply.status == 200
-            yield messages.stream_answer(bytes(reply.body) if good else None, "" if good else _said(reply))
+                if reply.status == UnauthorizedError.status:
+                    await call.abort(self._code(reply.status), _said(reply))
+                if reply.status == 200:
+                    yield messages.stream_answer(bytes(reply.body))
+                else:
+                    yield messages.stream_answer(None, _said(reply))
+        finally:
+            stopping.cancel()
+
+    async def _next(self, call: Any, stopping: asyncio.Future[Any]) -> bytes | None:
+        """A stream's next request; None when its client has sent all."""
+        reading = asyncio.ensure_future(call.read())
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not reading.done():
+                reading.cancel()
+        if reading.cancelled() or not reading.done():
+            # Not the good end of a stream: the client may have sent something that nobody has read.
+            await call.abort(self._code(NotReadyError.status), "the server is stopping; ask another instance")
+        message = reading.result()
+        return None if message is self._grpc.aio.EOF else message
 
     async def _ask(self, message: bytes, call: Any) -> Reply:
         predictions = self._predictions
         request = predictions.request(self._maker(call), f"/{SERVICE}/ModelInfer")
-        predictions.admit(request, _headers(call))
         waiting = Waiting()
         try:
+            predictions.admit(request, _headers(call))
             predictions.check_size(len(message))
             job = predictions.submit(request, self._sealed(message), waiting)
         except TrussError as error:
@@ -250,9 +314,11 @@ class GrpcServer:
             return predictions.answer(request, await waiting.answer)
         except TrussError as error:
             return predictions.refuse(request, error)
-        except asyncio.CancelledError:  # the client has left
+        except asyncio.CancelledError:  # the client has left, or its time is up
             waiting.disconnected = True
             predictions.abandon(job)
+            late = call.time_remaining() == 0
+            predictions.settle(request, (DeadlineExceededError if late else ClientClosedRequestError).status)
             raise
 
     def _maker(self, call: Any) -> Callable[[bytes], Request]:
