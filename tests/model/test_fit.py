@@ -53,6 +53,11 @@ def test_a_row_that_fits_a_table(row):
     assert misfit({"inputs": [row]}, TABLE) is None
 
 
+@pytest.mark.parametrize("complaint", ["the finance model is dominant", "submissing", "annulled"])
+def test_a_complaint_about_something_else_is_the_models(complaint):
+    assert misfit({"inputs": [GOOD | {"age": None}]}, TABLE, complaint) is None
+
+
 @pytest.mark.parametrize(("value", "spelled"), [(None, "null"), (math.nan, "nan"), (-math.inf, "-inf")])
 def test_a_missing_value_is_named_where_the_model_speaks_of_it(value, spelled):
     request = {"inputs": [GOOD, GOOD | {"age": value}]}

@@ -7,6 +7,7 @@ refused that the model answers, and requests that are answered cost nothing here
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -202,8 +203,10 @@ def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str
 
 
 def _speaks_of_missing(complaint: str) -> bool:
-    lowered = complaint.lower()
-    return any(word in lowered for word in ("nan", "missing", "infinity", "nonetype", "finite", "null"))
+    return _OF_MISSING.search(complaint) is not None
+
+
+_OF_MISSING = re.compile(r"\b(nans?|missing|infinity|nonetype|(non-?)?finite|nulls?)\b", re.IGNORECASE)
 
 
 def _wanted(dtype: str) -> str | None:
