@@ -24,6 +24,7 @@ resources: {cpu: 500m, memory: 4Gi, accelerator: "L4:2"}
 environment_variables: {LEVEL: high}
 secrets: {api-key: null}
 """
+VERSIONS = ("1.32", "1.34", "1.36")
 TARGETS = ("kubernetes", "knative", "kserve")
 ON_KNATIVE = (("knative", {}), ("kserve", {"mode": "Knative"}))
 
@@ -41,7 +42,7 @@ def planned(name, config=CONFIG, image=IMAGE, **options):
     return target.plan(Release("iris", image, parse_config(config)), read_options(target, options))
 
 
-@pytest.mark.parametrize("version", ["1.32", "1.34", "1.36"])
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "options", [{}, {"min_replicas": 2, "max_replicas": 5, "service_type": "LoadBalancer"}]
 )
@@ -55,8 +56,9 @@ def test_manifests_are_what_kubernetes_takes(version, options):
         kubernetes_validate.validate(body, version, strict=True)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["knative", "kserve"])
-def test_pods_of_other_makers_are_pods(name):
+def test_pods_of_other_makers_are_pods(name, version):
     body = planned(name).resources[-1].body
     spec = body["spec"]["predictor"] if name == "kserve" else body["spec"]["template"]["spec"]
     own = {"containerConcurrency", "timeoutSeconds", "minReplicas", "maxReplicas", "timeout"}
@@ -66,7 +68,7 @@ def test_pods_of_other_makers_are_pods(name):
         "metadata": {"name": "iris"},
         "spec": {key: value for key, value in spec.items() if key not in own},
     }
-    kubernetes_validate.validate(json.loads(json.dumps(pod)), "1.34", strict=True)
+    kubernetes_validate.validate(json.loads(json.dumps(pod)), version, strict=True)
 
 
 def checked(name, body):
