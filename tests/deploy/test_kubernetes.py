@@ -1,5 +1,6 @@
 """`truss deploy` to Kubernetes, Knative and KServe: real kubectl, against a stand-in for the API server."""
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -15,6 +16,7 @@ from published_models import MODELS, knative_service, knative_switches, kserve_i
 from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Release, read_options, target_named
+from truss.testing.targets import PlatformConformance
 
 IMAGE = "registry.example.com/team/iris@sha256:" + "1" * 64
 OTHER = "registry.example.com/team/iris@sha256:" + "2" * 64
@@ -141,6 +143,33 @@ def cluster(tmp_path, monkeypatch):
         monkeypatch.setenv("TRUSS_SECRET_api-key", "s3cret")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield running
+
+
+class OnCluster(PlatformConformance):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, cluster):
+        self.cluster = cluster
+
+    @contextlib.contextmanager
+    def platform(self):
+        self.cluster.objects.clear()
+        yield self.target.connect(read_options(self.target, self.options))
+
+
+@needs_kubectl
+class TestKubernetes(OnCluster):
+    target = target_named("kubernetes")
+    options = {"min_replicas": 2, "max_replicas": 5}  # noqa: RUF012  # never changed
+
+
+@needs_kubectl
+class TestKnative(OnCluster):
+    target = target_named("knative")
+
+
+@needs_kubectl
+class TestKServe(OnCluster):
+    target = target_named("kserve")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_the_command_line_finds_the_target_through_its_entry_point(site):
 
 def test_the_target_passes_the_suite(site):
     output = python(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shelf_truss.py")
-    assert re.search(r"\b16 passed", output)
+    assert re.search(r"\b18 passed", output)
 
 
 def test_it_is_deployed_with_the_command_line(site, tmp_path):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 from typing import Any
@@ -243,6 +243,26 @@ class PlatformConformance:
             assert [one.key for one in done if one.action is not Action.KEEP] == keys[-1:]
             assert {one.action for one in apply(plan, platform, self.secrets)} == {Action.KEEP}
 
+    def test_a_change_that_broke_off_is_gone_on_with(self) -> None:
+        """After each of its steps, until all of it is as planned."""
+        with self.platform() as platform:
+            apply(self.planned(), platform, self.secrets)
+            wanted = self.planned(self.other_image)
+            _again(lambda breaking: apply(wanted, breaking, self.secrets), platform)
+            assert {one.action for one in apply(wanted, platform, self.secrets)} == {Action.KEEP}
+            status = platform.status(wanted.deployment)
+            assert status is not None
+            assert status.image == self.other_image
+
+    def test_a_removal_that_broke_off_is_gone_on_with(self) -> None:
+        """After each of its steps, until nothing is left."""
+        plan = self.planned()
+        with self.platform() as platform:
+            apply(plan, platform, self.secrets)
+            _again(lambda breaking: destroy(plan.deployment, breaking), platform)
+            assert platform.owned(plan.deployment) == []
+            assert platform.status(plan.deployment) is None
+
     def test_what_others_made_is_left_alone(self) -> None:
         """A deployment of another name owns nothing of this one, and may not take it over."""
         plan = self.planned()
@@ -255,21 +275,55 @@ class PlatformConformance:
             assert {one.action for one in compare(plan, platform, self.secrets)} == {Action.KEEP}
 
 
+_MOST_TRIES = 50
+
+
+def _again(do: Callable[[Any], object], platform: Platform) -> None:
+    """Do something on a platform that breaks off, after one step, then after two, until it is done.
+
+    One step at a time would not do: removing what goes along with another thing is a step without an effect.
+    """
+    tries = (_broke_off(do, platform, steps) for steps in range(1, _MOST_TRIES))
+    assert not all(tries), f"it is not done after {_MOST_TRIES} tries"
+
+
+def _broke_off(do: Callable[[Any], object], platform: Platform, steps: int) -> bool:
+    breaking = _BreaksOff(platform, steps)
+    try:
+        do(breaking)
+    except DeployError:
+        assert breaking.broken, "it is refused, not broken off"
+    return breaking.broken
+
+
 class _BreaksOff:
-    """A platform on which only so many resources can be made."""
+    """A platform on which only so many resources can be made, changed or removed."""
 
     def __init__(self, platform: Platform, steps: int) -> None:
         self._platform = platform
         self._left = steps
+        self.broken = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._platform, name)
 
     def create(self, resource: Resource) -> Mapping[str, Any]:
+        self._step()
+        return self._platform.create(resource)
+
+    def update(self, resource: Resource, found: Found) -> Mapping[str, Any]:
+        self._step()
+        return self._platform.update(resource, found)
+
+    def delete(self, found: Found) -> None:
+        self._step()
+        self._platform.delete(found)
+
+    def _step(self) -> None:
         if not self._left:
+            self.broken = True
             raise DeployError("the connection broke off")
         self._left -= 1
-        return self._platform.create(resource)
 
     def owned(self, deployment: str) -> Sequence[Found]:
         return self._platform.owned(deployment)
