@@ -1,14 +1,20 @@
 """`truss deploy --to compose`, against a real engine and Debian's docker-compose."""
 
+import contextlib
 import json
 import shutil
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
 
 import truss
+from truss.deploy import read_options, target_named
 from truss.errors import NotDeployedError, PlanError
+from truss.testing.targets import PlatformConformance
+
+BASE = Path(__file__).parents[2] / ".images" / "base.tar"
 
 pytestmark = [
     pytest.mark.registry,
@@ -42,6 +48,37 @@ def run(bench, engine, monkeypatch, tmp_path):
     yield run
     for folder in set(deployed):
         bench.run("destroy", folder, "--to", "compose", "--yes")
+
+
+@pytest.fixture(scope="module")
+def flowers(engine):
+    """Two images that do nothing, and end when they are told to."""
+    waits = 'CMD ["sh", "-c", "trap exit TERM; sleep 1000 & wait"]'
+    names = ["localhost/flowers:1", "localhost/flowers:2"]
+    for name in names:
+        engine.docker("import", "--change", f"LABEL name={name}", "--change", waits, BASE, name)
+    return names
+
+
+class TestCompose(PlatformConformance):
+    target = target_named("compose")
+    image, other_image = "localhost/flowers:1", "localhost/flowers:2"
+
+    @pytest.fixture(autouse=True)
+    def _engine(self, engine, flowers, monkeypatch, tmp_path):
+        assert flowers == [self.image, self.other_image]
+        monkeypatch.setenv("DOCKER_HOST", engine.host)
+        monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+        self.options = {"port": free_port()}
+
+    @contextlib.contextmanager
+    def platform(self):
+        platform = self.target.connect(read_options(self.target, self.options))
+        try:
+            yield platform
+        finally:
+            for found in platform.owned("flowers"):
+                platform.delete(found)
 
 
 def answer(folder, answers):
