@@ -39,6 +39,14 @@ class Kind(Lookup[AnyAccount], Protocol[AnyAccount]):
         """Those that were made for a deployment."""
 
 
+class Entitled(Protocol):
+    """What makes calls that a platform has to allow."""
+
+    @property
+    def rights(self) -> Sequence[str]:
+        """What it needs for all that it does, as the platform's roles name it."""
+
+
 class Kinds(Generic[AccountT]):
     """What a platform does resource by resource.
 

@@ -7,9 +7,9 @@ https://learn.microsoft.com/azure/role-based-access-control/resource-provider-op
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
+from truss.deploy.kinds import Entitled
 from truss.deploy.plan import File
 
 PUSHING = (
@@ -20,14 +20,6 @@ PUSHING = (
 
 https://learn.microsoft.com/azure/container-registry/container-registry-rbac-built-in-roles-overview
 """
-
-
-class Entitled(Protocol):
-    """What makes calls that have to be allowed."""
-
-    @property
-    def rights(self) -> Sequence[str]:
-        """The actions that it needs for all that it does."""
 
 
 def role(where: str, parts: Iterable[Entitled], others: Iterable[str]) -> File:

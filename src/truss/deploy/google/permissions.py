@@ -6,9 +6,9 @@ https://cloud.google.com/iam/docs/roles-permissions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
+from truss.deploy.kinds import Entitled
 from truss.deploy.plan import File
 from truss.deploy.yaml_text import yaml_text
 
@@ -20,14 +20,6 @@ PUSHING = (
 
 https://cloud.google.com/artifact-registry/docs/access-control and .../docs/integrate-cloud-run
 """
-
-
-class Entitled(Protocol):
-    """What makes calls that have to be allowed."""
-
-    @property
-    def rights(self) -> Sequence[str]:
-        """The permissions that it needs for all that it does."""
 
 
 def role(where: str, parts: Iterable[Entitled], others: Iterable[str]) -> File:
