@@ -17,6 +17,8 @@ from lambda_runtime_api import RuntimeApi
 MODEL = """
 import time
 
+from truss.runtime.lambda_events import VARIABLE, api_of
+
 
 class Model:
     def predict(self, request):
@@ -161,6 +163,15 @@ def test_a_truss_that_cannot_be_read_is_one_too(tmp_path):
         assert path == "/2018-06-01/runtime/init/error"
         assert "config.yaml" in json.loads(body)["errorMessage"]
         assert process.wait(60) != 0
+
+
+def test_the_web_adapter_is_known_by_its_variables_and_by_its_file(tmp_path):
+    on_lambda = {VARIABLE: "127.0.0.1:9001"}
+    assert api_of({}, tmp_path) is None
+    assert api_of(on_lambda, tmp_path) == "127.0.0.1:9001"
+    assert api_of({**on_lambda, "AWS_LWA_PORT": "8080"}, tmp_path) is None
+    (tmp_path / "lambda-adapter").touch()
+    assert api_of(on_lambda, tmp_path) is None
 
 
 def test_beside_the_web_adapter_events_are_its_own(tmp_path):

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from truss.errors import TrussError
@@ -28,6 +29,8 @@ VARIABLE = "AWS_LAMBDA_RUNTIME_API"
 """Where Lambda says the address of its Runtime API: `host:port`."""
 _ADAPTER_VARIABLES = "AWS_LWA_"
 """What the variables of the Lambda Web Adapter begin with: it asks the Runtime API in our place."""
+_ADAPTER = "lambda-adapter"
+"""Its file among the extensions: https://awslabs.github.io/aws-lambda-web-adapter/"""
 
 _VERSION = "/2018-06-01/runtime"
 _ID = "Lambda-Runtime-Aws-Request-Id"
@@ -112,10 +115,15 @@ def _within_limits(answer: bytes) -> bytes:
     return answer
 
 
-def api_of(variables: Mapping[str, str]) -> str | None:
-    """The address of the Runtime API, where it is ours to ask: on Lambda, without the Web Adapter."""
+def api_of(variables: Mapping[str, str], extensions: Path = Path("/opt/extensions")) -> str | None:
+    """The address of the Runtime API, where it is ours to ask: on Lambda, without the Web Adapter.
+
+    Args:
+        variables: The environment.
+        extensions: Where Lambda looks for what it starts beside a function.
+    """
     adapted = any(name.startswith(_ADAPTER_VARIABLES) for name in variables)
-    return None if adapted else variables.get(VARIABLE) or None
+    return None if adapted or (extensions / _ADAPTER).exists() else variables.get(VARIABLE) or None
 
 
 def refuse(api: str, error: TrussError) -> None:
