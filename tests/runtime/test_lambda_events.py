@@ -14,10 +14,10 @@ import time
 import pytest
 from lambda_runtime_api import RuntimeApi
 
+from truss.runtime.lambda_events import VARIABLE, api_of
+
 MODEL = """
 import time
-
-from truss.runtime.lambda_events import VARIABLE, api_of
 
 
 class Model:
