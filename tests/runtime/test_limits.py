@@ -125,7 +125,8 @@ def test_when_to_come_back_is_computed(step, make_truss):
             wait_for_queue(server, 4)
             refused = server.predict({})
             assert refused.status == 429
-            assert 2 <= int(refused.headers["retry-after"]) <= 4
+            # Never less than the pauses take; more where the machine is slow.
+            assert 2 <= int(refused.headers["retry-after"]) <= 20
             assert {one.result().status for one in asked} == {200}
 
 
