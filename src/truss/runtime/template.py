@@ -12,8 +12,8 @@ believes to have are gone. So a template forks only while it is alone:
 * Libraries that are made for forks say so by ending their threads in a handler that runs before one, and
   start them again when they need them. OpenBLAS does, whose threads begin when NumPy is imported. No list
   of such libraries is needed: the template forks once for nothing and counts its threads afterwards.
-* jemalloc, the allocator inside PyArrow, which pandas imports, is made for forks too, but keeps its thread. All
-  that the thread does is to give memory back; in a child jemalloc knows that it has none, and does it itself.
+* jemalloc, the allocator inside PyArrow, which pandas imports, is made for forks too, but keeps its thread.
+  All that the thread does is to give memory back; a child's jemalloc knows that it has none, and does it.
 * What is still there then (a telemetry thread, an OpenMP pool, a thread of the user's) would be missing in
   the children. The same goes for descriptors that the import opened: children would read from the same
   connection, each a part of what is said.
