@@ -187,6 +187,22 @@ def test_libraries_that_restart_their_threads_are_forked_and_compute(serve_who):
         assert {answer["value"] for answer in answers.values()} == {1500.0**3}
 
 
+def test_pyarrow_is_forked_for_all_its_allocators_thread_and_computes_in_threads_of_its_own(serve_who):
+    imports = """import pyarrow as pa, pyarrow.csv
+    pa.array(range(1_000_000))
+    started = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+    assert "jemalloc_bg_thd" in started, started"""
+    value = """pyarrow.csv.read_csv(
+                        pa.BufferReader(b"a" + b"".join(b"\\n%d" % row for row in range(1_000_000))),
+                        pyarrow.csv.ReadOptions(use_threads=True, block_size=65536)
+                    ).group_by([]).aggregate([("a", "sum")])["a_sum"][0].as_py()"""
+    with serve_who("--workers", "2", imports=imports, value=value) as server:
+        for _ in range(3):
+            answers = ask_every_worker(server, 2)
+            assert len({answer["imported_by"] for answer in answers.values()}) == 1
+            assert {answer["value"] for answer in answers.values()} == {499_999_500_000}
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_the_front(serve_who, end):
     with serve_who("--workers", "2") as server:

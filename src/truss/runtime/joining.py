@@ -41,14 +41,37 @@ class _Rows(NamedTuple):
         return (
             self.name == other.name
             and type(self.rows) is type(other.rows)
-            and _layout(self.rows) == _layout(other.rows)
-            and _same(self.rest, other.rest)
+            and (type(self.rows) is list or _layout(self.rows) == _layout(other.rows))
+            and (self.rest is other.rest or _same(self.rest, other.rest))
         )
+
+
+class _Run:
+    """Requests that join, while more of them are looked for; `total` is how many rows they brought."""
+
+    __slots__ = ("counts", "first", "members", "parts", "total")
+
+    def __init__(self, position: int, first: _Rows, count: int) -> None:
+        self.first = first
+        self.members, self.parts, self.counts = [position], [first.rows], [count]
+        self.total = count
+
+    def add(self, position: int, rows: Any, count: int) -> None:
+        self.members.append(position)
+        self.parts.append(rows)
+        self.counts.append(count)
+        self.total += count
+
+    def group(self, requests: Sequence[Any]) -> Group:
+        if len(self.members) == 1:
+            return Group((self.members[0],), (), requests[self.members[0]])
+        request = {self.first.name: _concatenate(self.parts), **self.first.rest}
+        return Group(tuple(self.members), tuple(self.counts), request)
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     try:
-        return (not one and not other) or bool(one == other)
+        return bool(one == other)
     except ValueError:  # arrays among the other keys: comparing them gives an array
         return False
 
@@ -58,17 +81,24 @@ def _layout(rows: Any) -> Any:
     return None if isinstance(rows, list) else (rows.dtype, rows.shape[1:])
 
 
+_NOTHING: dict[str, Any] = {}
+"""The rest of every request that brings rows only, as most do."""
+
+
 def _as_rows(request: Any) -> _Rows | None:
     if not isinstance(request, dict):
         return None
     names = [name for name in INPUT_NAMES if name in request]
     if len(names) != 1:
         return None
-    rows = request[names[0]]
-    is_array = hasattr(rows, "dtype") and getattr(rows, "ndim", 0) > 0
-    if not (isinstance(rows, list) or is_array) or len(rows) == 0:
+    (name,) = names
+    rows = request[name]
+    if not isinstance(rows, list) and not (hasattr(rows, "dtype") and getattr(rows, "ndim", 0) > 0):
         return None
-    return _Rows(names[0], rows, {key: value for key, value in request.items() if key != names[0]})
+    if len(rows) == 0:
+        return None
+    rest = _NOTHING if len(request) == 1 else {key: value for key, value in request.items() if key != name}
+    return _Rows(name, rows, rest)
 
 
 def join(requests: Sequence[Any], max_rows: int) -> list[Group]:
@@ -76,7 +106,7 @@ def join(requests: Sequence[Any], max_rows: int) -> list[Group]:
 
     A request that brings more rows than that by itself runs alone.
     """
-    pending: list[tuple[_Rows, list[int], list[Any], list[int]]] = []
+    runs: list[_Run] = []
     groups: list[Group] = []
     for position, request in enumerate(requests):
         part = _as_rows(request)
@@ -84,23 +114,13 @@ def join(requests: Sequence[Any], max_rows: int) -> list[Group]:
             groups.append(Group((position,), (), request))
             continue
         count = len(part.rows)
-        for first, members, rows, counts in pending:
-            if sum(counts) + count <= max_rows and first.joins(part):
-                members.append(position)
-                rows.append(part.rows)
-                counts.append(count)
+        for run in runs:
+            if run.total + count <= max_rows and run.first.joins(part):
+                run.add(position, part.rows, count)
                 break
         else:
-            pending.append((part, [position], [part.rows], [count]))
-    return groups + [_group(requests, *entry) for entry in pending]
-
-
-def _group(
-    requests: Sequence[Any], first: _Rows, members: list[int], rows: list[Any], counts: list[int]
-) -> Group:
-    if len(members) == 1:
-        return Group((members[0],), (), requests[members[0]])
-    return Group(tuple(members), tuple(counts), {first.name: _concatenate(rows), **first.rest})
+            runs.append(_Run(position, part, count))
+    return groups + [run.group(requests) for run in runs]
 
 
 def _concatenate(parts: list[Any]) -> Any:

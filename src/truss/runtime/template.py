@@ -12,6 +12,8 @@ believes to have are gone. So a template forks only while it is alone:
 * Libraries that are made for forks say so by ending their threads in a handler that runs before one, and
   start them again when they need them. OpenBLAS does, whose threads begin when NumPy is imported. No list
   of such libraries is needed: the template forks once for nothing and counts its threads afterwards.
+* jemalloc, the allocator inside PyArrow, which pandas imports, is made for forks too, but keeps its thread.
+  All that the thread does is to give memory back; a child's jemalloc knows that it has none, and does it.
 * What is still there then (a telemetry thread, an OpenMP pool, a thread of the user's) would be missing in
   the children. The same goes for descriptors that the import opened: children would read from the same
   connection, each a part of what is said.
@@ -51,6 +53,9 @@ _DESCRIPTORS = 4
 
 _HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random")
 """Descriptors that several processes can use without noticing each other."""
+
+_NOT_MISSED = ("jemalloc_bg_thd",)
+"""Threads whose library knows in a child that it has none, and does without."""
 
 
 def main() -> None:
@@ -109,7 +114,8 @@ def _what_a_fork_loses() -> str | None:
         os._exit(0)
     os.waitpid(probe, 0)
     names = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
-    return f"importing the model class started threads ({', '.join(names[1:])})" if names[1:] else None
+    lost = [name for name in names[1:] if name not in _NOT_MISSED]
+    return f"importing the model class started threads ({', '.join(lost)})" if lost else None
 
 
 def _become_apart(control: socket.socket, truss_dir: Path) -> NoReturn:

@@ -97,9 +97,9 @@ def _settle() -> None:
     """What is there now stays.
 
     A full collection looks through all of it, 50 ms and more with scikit-learn or PyTorch imported, while
-    everybody waits; from here on it looks at what requests leave behind.
+    everybody waits; from here on it looks at what requests leave behind. What a template has frozen stays so:
+    looking at it would copy the pages that the workers share.
     """
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
     give_back_freed_memory()
@@ -169,5 +169,6 @@ def _answer_in_turn(
         elif kind is Kind.RENEW and renewal is not None:
             report = renewal.run()
             runner = new_runner(renewal.steps)
+            gc.unfreeze()  # what the old model leaves behind was to stay as well
             _settle()
             front.send(frames.encode(Kind.RENEWED, msgspec.json.encode(report)))

@@ -6,12 +6,16 @@ classifiers that estimate them `"probabilities"`, one list per row in the order 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+
+with contextlib.suppress(ImportError):  # an estimator may be nobody's but its own; loading it tells
+    import sklearn  # noqa: F401  # here, so that several workers share what it brings along
 
 # Larger models are mapped from their file, so that several processes share one copy in memory.
 MAP_FROM_BYTES = 64 * 2**20
