@@ -196,7 +196,8 @@ def _truss_room(name: str) -> str:
 
 def _is_third_party(name: str) -> bool:
     top = name.partition(".")[0]
-    return top not in sys.stdlib_module_names and top not in ("truss", "__future__")
+    # tomllib came with Python 3.11.
+    return top not in sys.stdlib_module_names and top not in ("truss", "__future__", "tomllib")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)

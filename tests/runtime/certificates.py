@@ -18,7 +18,7 @@ def make_certificate(folder, name, issuer=None):
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
-    signer = issuer or (None, key)
+    signing = key if issuer is None else issuer[1]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -28,16 +28,37 @@ def make_certificate(folder, name, issuer=None):
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        # Python verifies strictly since 3.13: who signed is named by the key too, and may sign.
+        .add_extension(_usage(signs=issuer is None), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
         )
-        .sign(signer[1], hashes.SHA256())
+        .sign(signing, hashes.SHA256())
     )
     (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
     encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     (folder / f"{name}.key").write_bytes(encoded)
     return certificate, key
+
+
+def _usage(*, signs):
+    """What a key is for: this machine's own always, others' certificates where it signs."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 @contextlib.contextmanager
