@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from truss.config import parse_config
-from truss.deploy import Release, read_options, target_named
+from truss.deploy import Release, Resource, destroy, read_options, target_named
 from truss.deploy.ssh.unit import Place, unit_text
 from truss.errors import DeployError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.testing.machine import running_machine
@@ -164,6 +164,20 @@ def test_a_unit_of_that_name_that_is_not_ours(reached):
     reached.run("rm", unit)
     assert found is not None
     assert not found.deployment
+
+
+@marked
+def test_secrets_whose_writing_broke_off_are_removed(reached):
+    beside = "/var/lib/truss/deployments/flowers/secrets.new"
+    reached.run("sh", "-c", f"umask 077; mkdir -p {beside}; echo value >{beside}/api-key")
+    platform = connected(host="machine")
+    (found,) = platform.owned("flowers")
+    assert (found.key, found.body) == ("ssh:secrets/flowers", {})
+    platform.create(Resource("ssh:secrets", "flowers", {"other-key": "value"}))
+    assert platform.owned("flowers")[0].body == {"other-key": "value"}
+    reached.run("sh", "-c", f"mkdir -p {beside}; echo value >{beside}/api-key")
+    assert destroy("flowers", platform) == ("ssh:secrets/flowers",)
+    assert not reached.run("find", "/var/lib/truss/deployments", "-mindepth", "1")
 
 
 @marked
