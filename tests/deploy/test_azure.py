@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aws_server import free_address
 from azure_server import GROUP, MODELS, AzureApis, RefusedError, azure, check
+from commands import commands
 
-from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Action, Plan, Platform, Release, apply, destroy, read_options, target_named
 from truss.errors import (
@@ -254,34 +254,14 @@ def test_no_group(monkeypatch):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run `truss WORDS...` about a Truss with an example."""
-    monkeypatch.setenv("TRUSS_HOME", str(tmp_path))
-    monkeypatch.setenv("TRUSS_SECRET_api_key", "t0ken")
-    folder = tmp_path / "iris"
-    (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text(f"model_name: iris\n{SECRET}\n")
-    (folder / "model" / "model.py").write_text(
-        "class Model:\n    def predict(self, request):\n        return {'predictions': ['iris']}\n"
-    )
-
-    def run(command: str, *words: str, ok: bool = True, expected: str = "iris") -> Any:
-        example = f"- {{name: one, input: {{inputs: [iris]}}, expected: {{predictions: [{expected}]}}}}\n"
-        (folder / "examples.yaml").write_text(example)
-        status = main([command, str(folder), *words])
-        ran = capsys.readouterr()
-        assert (status == 0) is ok, ran.out + ran.err
-        assert "Traceback" not in ran.err
-        assert "t0ken" not in ran.out + ran.err
-        return ran
-
-    return run
+    return commands(tmp_path, f"model_name: iris\n{SECRET}\n", monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_from_the_first_deployment_to_the_last_trace(name, run, apis):
     """By the commands, with images that are pushed already."""
     before, words = dict(apis.things), ("--to", name, "--yes", "--json")
-    first_made = {"container-apps": "+ identity:", "azureml": "+ azureml:environment/"}[name]
+    first_made = {"container-apps": "+ identity/", "azureml": "+ azureml:environment/"}[name]
     assert first_made in run("deploy", "--to", name, "--image", IMAGE, "--plan").out
     assert apis.things == before
     ran = run("deploy", *words, "--image", IMAGE)
