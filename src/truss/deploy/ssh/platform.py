@@ -21,6 +21,7 @@ from truss.deploy.release import PREDICT, READY
 from truss.deploy.ssh.machine import Machine
 from truss.deploy.ssh.unit import (
     ENGINES,
+    LINGER,
     SECRETS,
     UNIT,
     Place,
@@ -289,7 +290,7 @@ class SshPlatform:
         }
         folder, linger = _quoted(place.folder(name)), ""
         if self.options.scope == "user":
-            linger = "loginctl enable-linger; "  # else it would end with the user's last connection
+            linger = f"{LINGER}; "
         self.machine.run(
             f"mkdir -p {folder} {_quoted(place.units)}; tar -C {folder} -xpof -; "
             f"mv {folder}/{unit} {_quoted(place.unit(name))}; {linger}{self._systemctl} daemon-reload; "
