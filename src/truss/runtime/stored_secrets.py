@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from truss.config.values import SECRET_VARIABLE_PREFIX, STORED_SECRET_PREFIX
-from truss.errors import TrussError
+from truss.errors import RemoteRefusalError, TrussError
 
 _TIMEOUT = 10.0
 """Seconds that an answer may take."""
@@ -87,7 +87,7 @@ def _read(
     while True:
         try:
             return read(place, variables)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RemoteRefusalError) as error:
             if time.monotonic() > deadline:
                 raise TrussError(
                     f"the secret at {place} cannot be read: {_reason(error)}",
@@ -98,15 +98,11 @@ def _read(
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, _RefusedError):
-        return str(error)
+    if isinstance(error, RemoteRefusalError):
+        return error.message
     if isinstance(error, URLError):
         return f"no answer: {error.reason}"
     return f"{type(error).__name__}: {error}"
-
-
-class _RefusedError(ValueError):
-    """A store's refusal, in its words."""
 
 
 def _asked(
@@ -119,7 +115,7 @@ def _asked(
             return content
     except HTTPError as error:
         said = error.read().decode(errors="replace").strip()
-        raise _RefusedError(f"{urlsplit(url).hostname} answers {error.code}: {said}") from error
+        raise RemoteRefusalError(f"{urlsplit(url).hostname} answers {error.code}: {said}") from error
 
 
 # AWS.

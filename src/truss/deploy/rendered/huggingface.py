@@ -102,10 +102,11 @@ def _quoted(value: str) -> str:
 
 def _notes(release: Release, hardware: Size | None) -> Iterator[str]:
     yield "the Space has to exist: hf repo create NAME --repo-type space --space_sdk docker"
+    what = "GPU" if release.accelerator is not None else "hardware"
     if hardware is None:
-        yield "choose hardware in the Space's settings that is enough: none that has a price here is"
+        yield f"choose the Space's {what} in its settings: none that has a price here is enough"
     elif hardware.hourly:
-        yield f"choose {hardware.name} in the Space's settings: files cannot ask for hardware"
+        yield f"choose the Space's {what} in its settings, {hardware.name}: files cannot ask for one"
     if release.secrets:
         names = ", ".join(release.secret_variables)
         yield f"put its secrets into the Space's settings, as {names}"
