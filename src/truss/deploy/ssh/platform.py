@@ -38,9 +38,6 @@ _KEPT = 5
 """How many earlier states of a deployment can be gone back to."""
 
 _RECORD = "record.json"
-_OPEN = "umask 022; "
-"""Before what brings images: a user's podman makes folders by it, which containers' own users have to enter."""
-
 _ANSWERS_WITHIN = 60.0
 _READY_WITHIN = 15.0
 
@@ -308,10 +305,10 @@ class SshPlatform:
             return False
         source = None if "@" in image or self.options.repository else _local_engine(image)
         if source is None:
-            self.machine.run(f"{_OPEN}{_quoted(engine)} pull --quiet {_quoted(image)}")
+            self.machine.run(f"{_quoted(engine)} pull --quiet {_quoted(image)}")
             return True
         with subprocess.Popen([*source.words, "save", image], stdout=subprocess.PIPE) as saved:
-            self.machine.send(saved, f"{_OPEN}{_quoted(engine)} load")
+            self.machine.send(saved, f"{_quoted(engine)} load")
         return True
 
     def _forwarded(self, record: Record) -> str:
