@@ -40,6 +40,7 @@ class Cluster:
         answers: What a model answers, in order, through the cluster's proxy.
         conditions: What is said of every resource's state; None: that it is ready.
         refuses: A status that every request is answered with; 403, that every change is.
+        says: What it says then.
         log: The lines of every pod.
         asked: What was changed, in order.
         rights: What a cluster would have had to allow so far: groups, resources, and what was done to them.
@@ -50,6 +51,7 @@ class Cluster:
     answers: list[Any] = field(default_factory=list)
     conditions: list[dict[str, str]] | None = None
     refuses: int = 0
+    says: str = "forbidden: exceeded quota: pods"
     log: str = "2026-01-01 the server is ready\n"
     asked: list[str] = field(default_factory=list)
     rights: set[tuple[str, str, str]] = field(default_factory=set)
@@ -160,7 +162,7 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
         def _refused(self) -> bool:
             if not cluster.refuses or (cluster.refuses == 403 and self.command == "GET"):
                 return False
-            said = {401: "Unauthorized", 403: "forbidden: exceeded quota: pods"}[cluster.refuses]
+            said = {401: "Unauthorized", 403: cluster.says}[cluster.refuses]
             self._answer(cluster.refuses, _failure(cluster.refuses, said))
             return True
 

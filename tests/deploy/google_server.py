@@ -37,6 +37,14 @@ class RefusedError(Exception):
         self.http, self.status, self.message = http, status, message
 
 
+class Told(dict[str, Any]):
+    """An answer that has headers of its own."""
+
+    def __init__(self, answer: dict[str, Any], headers: dict[str, str]) -> None:
+        super().__init__(answer)
+        self.headers = headers
+
+
 def read(kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     """A body as the API's message type reads and writes it."""
     try:
@@ -53,6 +61,8 @@ class GoogleApis(ThreadingHTTPServer):
         things: By full name.
         refuse: A method and a pattern of paths -> what they are refused with.
         fail: A pattern of paths -> the code and message that operations end in which begin there.
+        answers: An image -> what a version of it on Vertex AI predicts; others give back what they are asked.
+        tells: Whether Vertex AI says which version answered.
     """
 
     daemon_threads = True
@@ -73,6 +83,9 @@ class GoogleApis(ThreadingHTTPServer):
         self.entries: list[dict[str, Any]] = []
         self.refuse: dict[tuple[str, str], RefusedError] = {}
         self.fail: dict[str, tuple[int, str]] = {}
+        self.answers: dict[str, Any] = {}
+        self.tells = True
+        self.turn = 0
         self.asked: list[tuple[str, bytes]] = []
         self.count = 0
 
@@ -361,10 +374,18 @@ def _make_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
 def _change_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     """https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/patch"""
     endpoint, asked = apis.get(found["name"]), read(vertex.Endpoint, body)
+    if query["updateMask"] == "trafficSplit":
+        _check_split(endpoint, asked["trafficSplit"])
     for name in query["updateMask"].split(","):
         endpoint.pop(name, None)
         endpoint |= {name: asked[name]} if name in asked else {}
     return _addressed(apis, endpoint)
+
+
+def _check_split(endpoint: dict[str, Any], split: dict[str, int]) -> None:
+    known = {one["id"] for one in endpoint["deployedModels"]}
+    if not split.keys() <= known or sum(split.values()) != 100:
+        raise RefusedError(400, "INVALID_ARGUMENT", f"traffic_split: 100 in all, of {sorted(known)}")
 
 
 def _addressed(apis: GoogleApis, endpoint: dict[str, Any]) -> dict[str, Any]:
@@ -391,11 +412,12 @@ def _deploy(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     model, _, version = deployed["model"].partition("@")
     apis.get(deployed["model"])
     identifier = str(apis.number())
-    deployed |= {"id": identifier, "model": model, "modelVersionId": version}
+    deployed |= {"id": identifier, "model": model, "modelVersionId": version, "createTime": apis.now()}
     endpoint.setdefault("deployedModels", []).append(deployed)
     endpoint["trafficSplit"] = {
         identifier if name == "0" else name: share for name, share in asked["trafficSplit"].items()
     }
+    _check_split(endpoint, endpoint["trafficSplit"])
     _addressed(apis, endpoint)
     return apis.operation(found["name"].partition("/endpoints")[0], {"deployedModel": deployed})
 
@@ -417,7 +439,21 @@ def _undeploy(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
 def _ask_endpoint(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     if apis.get(found["name"]).get("dedicatedEndpointEnabled"):
         raise RefusedError(400, "FAILED_PRECONDITION", "a dedicated endpoint has a domain of its own")
-    return {"predictions": body["inputs"]}
+    return _predicted(apis, apis.get(found["name"]), body)
+
+
+def _predicted(apis: GoogleApis, endpoint: dict[str, Any], body: Any) -> Told:
+    """The answer of one of the versions: of a hundred requests each gets just its share, in turn."""
+    apis.turn += 37  # which has no divisor of 100, so that the shares are mixed
+    left = apis.turn % 100
+    for one in endpoint["deployedModels"]:
+        left -= endpoint["trafficSplit"].get(one["id"], 0)
+        if left < 0:
+            image = apis.get(f"{one['model']}@{one['modelVersionId']}")["containerSpec"]["imageUri"]
+            answer = {"predictions": apis.answers.get(image, body["inputs"])}
+            served = {"X-Vertex-AI-Deployed-Model-Id": one["id"]} if apis.tells else {}
+            return Told(answer, headers=served)
+    raise RefusedError(400, "FAILED_PRECONDITION", "nothing gets requests")
 
 
 @route("POST", r"/dedicated/(?P<id>[^/]+)/v1/(?P<name>projects/[^:]+/endpoints/(?P=id)):rawPredict")
@@ -425,7 +461,7 @@ def _ask_dedicated(apis: GoogleApis, found: Any, body: Any, query: Any) -> Any:
     """https://cloud.google.com/vertex-ai/docs/predictions/using-dedicated-endpoints"""
     if "dedicatedEndpointDns" not in apis.get(found["name"]):
         raise RefusedError(404, "NOT_FOUND", "no such domain")
-    return {"predictions": body["inputs"]}
+    return _predicted(apis, apis.get(found["name"]), body)
 
 
 # --- Cloud Logging: https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list ---
@@ -494,6 +530,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in told.headers.items() if isinstance(told, Told) else ():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

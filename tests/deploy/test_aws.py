@@ -29,6 +29,7 @@ from truss.deploy.changes import Action
 from truss.errors import DeployError, NameTakenError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.oci import Credentials, Registry
 from truss.oci.credentials import Found
+from truss.runtime.stored_secrets import read_stored
 from truss.testing.registry import running_registry
 from truss.testing.targets import PlatformConformance
 
@@ -666,3 +667,54 @@ def test_what_is_refused_while_waiting_is_said(server, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(PlatformUnreachableError, match="no answer"):
         wait_for_the_end(Account(), "endpoint_deleted")
+
+
+def _told_variables(name: str) -> dict[str, str]:
+    """What the copies of a deployment have as variables, by AWS's own words."""
+    import boto3
+
+    if name == "lambda":
+        described = boto3.client("lambda").get_function(FunctionName="truss-iris")["Configuration"]
+        return dict(described["Environment"]["Variables"])
+    sagemaker = boto3.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName="truss-iris")["EndpointConfigName"]
+    variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    model = sagemaker.describe_model(ModelName=variants[0]["ModelName"])
+    return dict(model["PrimaryContainer"]["Environment"])
+
+
+@pytest.mark.parametrize(("name", "use"), [("sagemaker", "model"), ("lambda", "function")])
+def test_copies_are_told_where_a_secret_is_and_read_it_by_their_role(name, use, server):
+    """What a server makes of these variables is its own code; that its role lets it, moto does not show."""
+    import boto3
+
+    reset(server)
+    config, platform = "secrets: {api-key: null}", connected(name)
+    apply(planned(name, config), platform, {"api-key": "t0ken"})
+    first = _told_variables(name)
+    assert "t0ken" not in json.dumps(first)
+    copy = {**first, "AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "mine"}
+    read_stored(copy)
+    assert copy["TRUSS_SECRET_api_key"] == "t0ken"
+    document = boto3.client("iam").get_role_policy(RoleName=f"truss-iris-{use}", PolicyName="truss")
+    (right,) = (
+        one
+        for one in document["PolicyDocument"]["Statement"]
+        if one["Action"] == ["secretsmanager:GetSecretValue"]
+    )
+    assert right["Resource"] == [first["TRUSS_STORED_SECRET_api_key"]]
+
+    assert {one.action for one in apply(planned(name, config), platform, {"api-key": "t0ken"})} == {
+        Action.KEEP
+    }
+    done = apply(planned(name, config), platform, {"api-key": "another"})
+    changed = [one.key for one in done if one.action is Action.UPDATE]
+    assert changed[0] == "secretsmanager:secret/truss/iris/api-key"
+    assert len(changed) == {"sagemaker": 4, "lambda": 2}[name], changed
+    assert _told_variables(name) != first  # so that copies start anew
+    read_stored(copy)
+    assert copy["TRUSS_SECRET_api_key"] == "another"
+    apply(planned(name, ""), platform, {})  # without it
+    assert not [one for one in left() if "api-key" in one]
+    destroy("iris", platform)
+    assert left() == []

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from aws_server import free_address
 from azure_server import GROUP, MODELS, AzureApis, RefusedError, azure, check
+from commands import commands
 
 from truss.config import parse_config
 from truss.deploy import Action, Plan, Platform, Release, apply, destroy, read_options, target_named
 from truss.errors import (
     DeployError,
     NameTakenError,
+    NotDeployedError,
     PlanError,
     PlatformAuthError,
     PlatformUnreachableError,
@@ -179,6 +181,24 @@ def test_what_is_refused_is_said_and_nothing_is_lost(name, status, code, error, 
     assert made.keys() < apis.things.keys()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_deployed_is_named(name):
+    platform = connected(name)
+    with pytest.raises(NotDeployedError, match="under the name 'iris'") as caught:
+        platform.ask("iris", b"{}")
+    assert f"truss status --to {name}" in caught.value.hint
+
+
+def test_it_says_when_nothing_gets_requests_to_go_back_from(apis):
+    platform = connected("azureml")
+    apply(planned("azureml"), platform, {})
+    (path,) = (path for path in apis.things if path.endswith("onlineEndpoints/truss-iris"))
+    apis.things[path]["properties"]["traffic"] = {}
+    with pytest.raises(DeployError, match="'truss-iris' gets requests, to go back from") as caught:
+        platform.roll_back("iris", platform.revisions("iris")[0])
+    assert caught.value.where == "azureml:deployment/truss-iris"
+
+
 def test_a_name_of_somebody_else_is_refused(apis):
     path = f"{GROUP}/providers/Microsoft.App/managedEnvironments/truss-iris"
     theirs = {"location": "westeurope", "tags": {}, "properties": {}}
@@ -230,3 +250,45 @@ def test_no_group(monkeypatch):
     with pytest.raises(DeployError, match="no group") as caught:
         connected("container-apps").status("iris")
     assert "--group" in str(caught.value)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    return commands(tmp_path, f"model_name: iris\n{SECRET}\n", monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_from_the_first_deployment_to_the_last_trace(name, run, apis):
+    """By the commands, with images that are pushed already."""
+    before, words = dict(apis.things), ("--to", name, "--yes", "--json")
+    first_made = {"container-apps": "+ identity/", "azureml": "+ azureml:environment/"}[name]
+    assert first_made in run("deploy", "--to", name, "--image", IMAGE, "--plan").out
+    assert apis.things == before
+    ran = run("deploy", *words, "--image", IMAGE)
+    first = json.loads(ran.out)
+    assert (first["state"], first["image"]) == ("healthy", IMAGE)
+    assert "1 examples answered as expected" in ran.err
+    again = run("deploy", *words, "--image", IMAGE)
+    assert json.loads(again.out) == first
+    assert "Making" not in again.err
+    assert "Changing" not in again.err
+    assert "Nothing changes." in run("deploy", "--to", name, "--image", IMAGE, "--plan").out
+
+    second = json.loads(run("deploy", *words, "--image", OTHER_IMAGE).out)
+    assert (second["state"], second["image"], second["url"]) == ("healthy", OTHER_IMAGE, first["url"])
+    assert json.loads(run("status", "--to", name, "--json").out) == second
+    assert json.loads(run("status", "--to", name, "--all", "--json").out) == [second]
+    listed = json.loads(run("rollback", "--to", name, "--list", "--json").out)
+    assert [(one["image"], one["current"]) for one in listed] == [(IMAGE, False), (OTHER_IMAGE, True)]
+    assert json.loads(run("rollback", "--to", name, "--json").out) == first
+    apis.lines = ["the server is ready"]
+    assert "the server is ready" in run("logs", "--to", name).out
+
+    wrong = run("deploy", "--to", name, "--yes", "--image", OTHER_IMAGE, ok=False, expected="rose")
+    assert "the answer to the example 'one' is another" in wrong.err
+    assert "it went back to revision" in wrong.err
+    assert json.loads(run("status", "--to", name, "--json").out) == first
+
+    assert len(json.loads(run("destroy", *words).out)["removed"]) >= 4
+    assert apis.things == before
+    assert "nothing is deployed" in run("status", "--to", name, ok=False).err

@@ -170,6 +170,18 @@ def test_secrets_are_files_and_shown_nowhere(run, engine, small, tmp_path, monke
     assert not list((tmp_path / "home" / "deployments").rglob("api-key"))
 
 
+@pytest.mark.parametrize("address", ["ssh://ada@192.0.2.1", "tcp://192.0.2.1:2375"])
+def test_secrets_that_an_engine_elsewhere_would_not_see_are_refused(address, bench, small, tmp_path):
+    folder = small("far", config="secrets: {api-key: a-value}\n")
+    home = {"TRUSS_HOME": str(tmp_path / "home"), "DOCKER_HOST": address}
+    words = ("deploy", folder, "--to", "compose", "--image", "registry.example.com/iris:1", "--yes")
+    done = bench.run(*words, **home)
+    assert done.returncode == 1
+    assert address in done.stderr
+    assert "--to ssh" in done.stderr
+    assert not list(tmp_path.rglob("api-key"))
+
+
 def test_what_others_made_is_left_alone(run, engine, small):
     folder = small("taken")
     port = free_port()

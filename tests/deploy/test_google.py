@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 from aws_server import free_address
+from commands import commands
 from google_server import GoogleApis, RefusedError, google
 
-from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Action, Plan, Platform, Release, apply, compare, destroy, read_options, target_named
 from truss.errors import (
@@ -123,6 +123,45 @@ def test_a_secret_is_read_by_the_copies_only(apis):
     ]
 
 
+def test_a_model_of_vertex_is_told_where_its_secret_is_and_another_value_is_another_version(apis):
+    platform = connected("vertex")
+    config = "secrets: {api-key: null}"
+    apply(planned("vertex", config), platform, {"api-key": "t0ken"})
+    model = "projects/greenhouse/locations/us-central1/models/truss-iris"
+    kept = "projects/greenhouse/secrets/truss-iris-api-key"
+
+    def told() -> Any:
+        assert not [name for name, one in apis.things.items() if "t0ken" in json.dumps(one)]
+        return apis.things[model]["containerSpec"]["env"]
+
+    assert told() == [{"name": "TRUSS_STORED_SECRET_api_key", "value": f"{kept}/versions/1"}]
+    (policy,) = (one for name, one in apis.policies.items() if name == kept)
+    reader = "serviceAccount:truss-iris@greenhouse.iam.gserviceaccount.com"
+    assert policy["bindings"][0]["members"] == [reader]
+    assert apis.things[ENDPOINT]["deployedModels"][0]["serviceAccount"] == reader.partition(":")[2]
+    done = apply(planned("vertex", config), platform, {"api-key": "another"})
+    assert [one.key for one in done if one.action is Action.UPDATE] == [
+        "secretmanager:secret/truss-iris-api-key",
+        "aiplatform:model/truss-iris",
+        "aiplatform:deployed-model/truss-iris",
+    ]
+    assert told()[0]["value"] == f"{kept}/versions/2"
+    platform.roll_back("iris", platform.revisions("iris")[0])
+    assert told()[0]["value"] == f"{kept}/versions/1"
+
+
+def test_a_value_that_was_a_variable_once_is_shown_to_nobody(apis):
+    platform = connected("vertex")
+    config = "secrets: {api-key: null}"
+    apply(planned("vertex", config), platform, {"api-key": "t0ken"})
+    model = apis.things["projects/greenhouse/locations/us-central1/models/truss-iris"]
+    model["containerSpec"]["env"] = [{"name": "TRUSS_SECRET_api_key", "value": "t0ken"}]
+    changes = compare(planned("vertex", config), platform, {"api-key": "t0ken"})
+    lines = [line for one in changes for line in one.lines]
+    assert any("TRUSS_SECRET_api_key" in line for line in lines)
+    assert "t0ken" not in "".join(lines)
+
+
 def test_who_may_ask_it(apis):
     platform = connected("cloud-run")
     apply(planned("cloud-run"), platform, {})
@@ -228,7 +267,8 @@ def test_requests_that_somebody_split_are_told_and_the_next_deployment_gets_all(
     assert "60 % of the requests" in status.detail[0]
     changed = [one for one in compare(planned("vertex"), platform, {}) if one.action is not Action.KEEP]
     assert [one.key for one in changed] == ["aiplatform:deployed-model/truss-iris"]
-    assert [line for line in changed[0].lines if line[0] in "+-"] == ['-  "percent": 60', '+  "percent": 100']
+    lines = [line for line in changed[0].lines if line[0] in "+-"]
+    assert lines == ['-  "percent": 60,', '+  "percent": 100,']
     apply(planned("vertex"), platform, {})
     (left,) = apis.things[ENDPOINT]["deployedModels"]
     assert apis.things[ENDPOINT]["trafficSplit"] == {left["id"]: 100}
@@ -251,6 +291,76 @@ def test_it_goes_back_from_split_requests_and_says_when_nothing_gets_any(apis):
     with pytest.raises(DeployError, match="to go back from") as caught:
         platform.roll_back("iris", platform.revisions("iris")[0])
     assert "deploy" in str(caught.value.hint)
+
+
+def shares(apis: GoogleApis) -> dict[str, int]:
+    """How many of a hundred requests each version gets that is deployed, by its image."""
+    endpoint = apis.things[ENDPOINT]
+    images = {
+        one["id"]: apis.things[f"{one['model']}@{one['modelVersionId']}"]["containerSpec"]["imageUri"]
+        for one in endpoint["deployedModels"]
+    }
+    return {image: endpoint["trafficSplit"].get(identifier, 0) for identifier, image in images.items()}
+
+
+def test_a_new_version_gets_a_share_then_all_and_nothing_changes_between(apis):
+    platform = connected("vertex")
+    apply(planned("vertex", traffic=10), platform, {})
+    assert shares(apis) == {IMAGE: 100}
+    assert all(one.action is Action.KEEP for one in compare(planned("vertex", traffic=10), platform, {}))
+
+    plan = planned("vertex", image=OTHER, traffic=10)
+    apply(plan, platform, {})
+    assert shares(apis) == {IMAGE: 90, OTHER: 10}
+    assert all(one.action is Action.KEEP for one in compare(plan, platform, {}))
+    status = platform.status("iris")
+    assert (status.state, status.image) == ("healthy", OTHER)
+    assert "10 % of the requests" in status.detail[0]
+
+    apply(planned("vertex", image=OTHER, traffic=35), platform, {})
+    assert shares(apis) == {IMAGE: 65, OTHER: 35}
+    third = IMAGE.replace("1" * 64, "3" * 64)
+    with pytest.raises(DeployError, match="versions 1 and 2 share the requests already") as caught:
+        compare(planned("vertex", image=third, traffic=10), platform, {})
+    assert "--traffic 100" in str(caught.value.hint)
+
+    deployed = [one for one, _ in apis.asked if one.endswith(":deployModel")]
+    apply(planned("vertex", image=OTHER), platform, {})
+    assert shares(apis) == {OTHER: 100}
+    assert [one for one, _ in apis.asked if one.endswith(":deployModel")] == deployed
+    assert platform.status("iris").detail == ()
+
+
+def test_who_had_a_share_loses_it_by_going_back(apis):
+    platform = connected("vertex")
+    apply(planned("vertex", max_copies=3), platform, {})
+    before = platform.revisions("iris")[0]
+    (present,) = apis.things[ENDPOINT]["deployedModels"]
+    apply(planned("vertex", image=OTHER, traffic=10), platform, {})
+    assert [one.current for one in platform.revisions("iris")] == [False, True]
+    platform.roll_back("iris", before)
+    # The very machines that kept the rest.
+    assert apis.things[ENDPOINT]["deployedModels"] == [present]
+    assert apis.things[ENDPOINT]["trafficSplit"] == {present["id"]: 100}
+
+
+def test_what_broke_off_before_the_old_version_was_gone_is_gone_on_with(apis):
+    platform = connected("vertex")
+    apply(planned("vertex"), platform, {})
+    apis.fail[":undeployModel$"] = (13, "try again")
+    with pytest.raises(PlatformRefusalError, match="try again"):
+        apply(planned("vertex", image=OTHER), platform, {})
+    apis.fail.clear()
+    split(apis, 100, 0)
+    apply(planned("vertex", image=OTHER), platform, {})
+    assert shares(apis) == {OTHER: 100}
+
+
+@pytest.mark.parametrize("share", [0, -1, 101])
+def test_a_share_that_is_none(share):
+    with pytest.raises(PlanError, match="1 to 100") as caught:
+        planned("vertex", traffic=share)
+    assert caught.value.where == "deploy.vertex.traffic"
 
 
 @pytest.mark.parametrize("shares", [(60, 40), (40, 60), (0, 100), (0, 0)])
@@ -280,27 +390,7 @@ def test_what_began_and_failed_says_what_and_where_to_look(name, began, key, api
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run `truss WORDS...` about a Truss with an example."""
-    monkeypatch.setenv("TRUSS_HOME", str(tmp_path))
-    monkeypatch.setenv("TRUSS_SECRET_api-key", "t0ken")
-    folder = tmp_path / "iris"
-    (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text("model_name: iris\nsecrets: {api-key: null}\n")
-    (folder / "model" / "model.py").write_text(
-        "class Model:\n    def predict(self, request):\n        return {'predictions': ['iris']}\n"
-    )
-
-    def run(command: str, *words: str, ok: bool = True, expected: str = "iris") -> Any:
-        example = f"- {{name: one, input: {{inputs: [iris]}}, expected: {{predictions: [{expected}]}}}}\n"
-        (folder / "examples.yaml").write_text(example)
-        status = main([command, str(folder), *words])
-        ran = capsys.readouterr()
-        assert (status == 0) is ok, ran.out + ran.err
-        assert "Traceback" not in ran.err
-        assert "t0ken" not in ran.out + ran.err
-        return ran
-
-    return run
+    return commands(tmp_path, "model_name: iris\nsecrets: {api-key: null}\n", monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -332,9 +422,34 @@ def test_from_the_first_deployment_to_the_last_trace(name, run, apis):
     assert "it went back to revision" in wrong.err
     assert json.loads(run("status", "--to", name, "--json").out) == first
 
-    assert len(json.loads(run("destroy", *words).out)["removed"]) == 4
+    assert len(json.loads(run("destroy", *words).out)["removed"]) == {"cloud-run": 4, "vertex": 5}[name]
     assert apis.things == {}
     assert "nothing is deployed" in run("status", "--to", name, ok=False).err
+
+
+def test_the_examples_are_asked_of_the_version_that_gets_a_share(run, apis):
+    words = ("--to", "vertex", "--yes", "--json")
+    run("deploy", *words, "--image", IMAGE)
+    assert "2 % of the requests" in run("deploy", *words, "--plan", "--image", OTHER, "--traffic", "2").out
+    ran = run("deploy", *words, "--image", OTHER, "--traffic", "2")
+    assert shares(apis) == {IMAGE: 98, OTHER: 2}
+    assert "1 examples answered as expected" in ran.err
+    assert json.loads(ran.out)["image"] == OTHER
+    run("rollback", *words[:2])
+    assert shares(apis) == {IMAGE: 100}
+
+    # What most requests would have shown is right, and what the new version says is not.
+    apis.answers[OTHER] = ["rose"]
+    wrong = run("deploy", *words, "--image", OTHER, "--traffic", "2", ok=False)
+    assert "the answer to the example 'one' is another" in wrong.out
+    assert "it went back to revision 1" in wrong.out
+    assert shares(apis) == {IMAGE: 100}
+
+    apis.answers.clear()
+    apis.tells = False
+    unknown = run("deploy", *words, "--image", OTHER, "--traffic", "2", ok=False)
+    assert "does not say which of the versions answered" in unknown.out
+    assert shares(apis) == {IMAGE: 100}
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Watched(Account):
         self._need(f"{service}.{path.rpartition('.')[2]}.{method}")
         return super().call(service, path, method, **arguments)
 
-    def raw(self, url: str, body: bytes) -> bytes:
+    def raw(self, url: str, body: bytes) -> tuple[bytes, Mapping[str, str]]:
         self._need(f"aiplatform.endpoints.{url.rpartition(':')[2]}")
         return super().raw(url, body)
 

@@ -32,9 +32,13 @@ def platform(monkeypatch):
     class Platform(BaseHTTPRequestHandler):
         calls: list = []  # noqa: RUF012  # of one test
         endpoint = None
+        refuses = 0
+        state = "running"
 
         def do_GET(self):
-            if self.path == "/readyz":
+            if Platform.refuses:
+                self.answer(Platform.refuses, {"error": "the token has expired"})
+            elif self.path == "/readyz":
                 self.answer(200, {})
             elif self.path == "/api/whoami-v2":
                 self.answer(200, {"name": "ada", "type": "user"})
@@ -46,7 +50,7 @@ def platform(monkeypatch):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             Platform.calls.append((self.command, self.path, body))
-            status = {"state": "running", "url": url, "createdAt": DAY, "updatedAt": DAY}
+            status = {"state": Platform.state, "url": url, "createdAt": DAY, "updatedAt": DAY}
             model = {"task": None, "revision": None, **body["model"]}
             Platform.endpoint = {
                 **(Platform.endpoint or {}),
@@ -102,6 +106,48 @@ def test_the_program_makes_the_endpoint_then_updates_it(platform, tmp_path, caps
     assert body["model"]["image"] == {"custom": {"url": IMAGE, "port": 8080, "healthRoute": "/readyz"}}
     assert body["model"]["secrets"] == {"TRUSS_SECRET_api_key": "a-value"}
     assert change["compute"]["scaling"]["maxReplica"] == 5
+
+
+def stopped(plan, folder):
+    """What the program says as it ends."""
+    (folder / "endpoint.py").write_text(plan.files[0].text)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(folder / "endpoint.py"), run_name="__main__")
+    return str(caught.value.code)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_refused_is_told_with_what_to_do(status, platform, tmp_path):
+    platform.refuses = status
+    said = stopped(planned(), tmp_path)
+    assert said.startswith("Hugging Face refuses:")
+    assert "HF_TOKEN" in said
+    assert platform.calls == []
+
+
+def test_a_limit_is_told_in_the_platforms_words(platform, tmp_path):
+    platform.refuses = 429
+    said = stopped(planned(), tmp_path)
+    assert said.startswith("Hugging Face refuses:")
+    assert "rate limit" in said
+    assert "HF_TOKEN" not in said
+
+
+def test_no_token_at_all_is_told(platform, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(importlib.import_module("huggingface_hub.constants"), "HF_TOKEN_PATH", "/none")
+    assert "HF_TOKEN" in stopped(planned(), tmp_path)
+
+
+def test_an_endpoint_that_fails_is_named(platform, tmp_path):
+    platform.state = "failed"
+    assert "see the logs on the page of iris" in stopped(planned(), tmp_path)
+
+
+def test_a_secret_without_a_value_is_named_before_anything_is_made(platform, tmp_path, monkeypatch):
+    monkeypatch.delenv("TRUSS_SECRET_api_key")
+    assert "TRUSS_SECRET_api_key" in stopped(planned(), tmp_path)
+    assert platform.calls == []
 
 
 @pytest.mark.parametrize(

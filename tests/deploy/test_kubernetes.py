@@ -10,12 +10,14 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from cluster_server import running_cluster
+from aws_server import free_address
+from cluster_server import Cluster, running_cluster
 from published_models import MODELS, knative_service, knative_switches, kserve_inference_service
 
 from truss.cli import main
 from truss.config import parse_config
-from truss.deploy import Release, read_options, target_named
+from truss.deploy import Release, apply, read_options, target_named
+from truss.errors import PlatformAuthError, QuotaError
 from truss.testing.targets import PlatformConformance
 
 IMAGE = "registry.example.com/team/iris@sha256:" + "1" * 64
@@ -258,6 +260,27 @@ def test_a_deployment_that_broke_off_is_gone_on_with(cluster, run, broken_after)
 
 
 @needs_kubectl
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("knative", "/apis/serving.knative.dev/v1/namespaces/default/services/iris"),
+        ("kserve", "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices/iris"),
+    ],
+)
+def test_what_others_made_of_it_is_left_alone(name, place, cluster, run):
+    body = manifest(name)
+    head = {"name": "iris", "namespace": "default", "generation": 1, "labels": {"team": "roses"}}
+    theirs = {**body, "metadata": head}
+    cluster.objects[place] = theirs
+    refused = run("deploy", "--to", name, "--yes", "--image", IMAGE, ok=False)
+    assert "not made by Truss" in refused.err
+    assert "--name" in refused.err
+    assert cluster.objects == {place: theirs}
+    run("destroy", "--to", name, "--yes", ok=False)
+    assert list(cluster.objects.values()) == [theirs]
+
+
+@needs_kubectl
 def test_what_others_made_is_left_alone(cluster, run):
     theirs = {
         "kind": "Service",
@@ -300,16 +323,53 @@ def test_what_the_cluster_says_of_a_failure_is_told(cluster, run):
     assert "truss logs" in failed.err
 
 
+_FORBIDDEN = 'secrets "iris-secrets" is forbidden: User "me" cannot patch resource "secrets" in API group ""'
+# https://kubernetes.io/docs/concepts/policy/resource-quotas/
+_QUOTA = 'pods "iris" is forbidden: exceeded quota: compute, requested: limits.memory=4Gi, limited: 2Gi'
+
+
 @needs_kubectl
-def test_refusals_are_told_apart(cluster, run, monkeypatch, tmp_path):
-    cluster.refuses = 401
-    assert "log in" in run("status", "--to", "kubernetes", ok=False).err
-    cluster.refuses = 403
-    refused = run("deploy", "--to", "kubernetes", "--yes", "--image", IMAGE, ok=False).err
-    assert "exceeded quota" in refused
-    assert "higher limit" in refused
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    ("status", "said", "error", "hint"),
+    [
+        (401, "must be logged in", PlatformAuthError, "log in"),
+        (403, _FORBIDDEN, PlatformAuthError, "the right to do this"),
+        (403, _QUOTA, QuotaError, "a higher limit"),
+    ],
+)
+def test_refusals_are_told_apart_and_nothing_is_made(name, status, said, error, hint, cluster):
+    """In an API server's words and form; that a cluster refuses in these cases, this does not show."""
+    cluster.refuses, cluster.says = status, said
+    target = target_named(name)
+    platform = target.connect(read_options(target, {}))
+    with pytest.raises(error) as caught:
+        apply(planned(name), platform, {"api-key": "s3cret"})
+    assert hint in caught.value.hint
+    assert said in caught.value.message
+    assert cluster.objects == {}
+    cluster.refuses = 0
+    apply(planned(name), platform, {"api-key": "s3cret"})
+    assert cluster.objects
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_cluster_that_does_not_answer_is_named_with_what_to_do(name, run, monkeypatch, tmp_path):
+    address = free_address()
+    gone = Cluster(port=int(address.rpartition(":")[2]))
+    monkeypatch.setenv("KUBECONFIG", str(gone.kubeconfig(tmp_path)))
+    said = run("status", "--to", name, ok=False).err
+    assert address.rpartition("/")[2] in said
+    assert "can be reached from here" in said
+
+
+@needs_kubectl
+def test_without_a_cluster_or_kubectl(run, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert "hint" in run("status", "--to", "kubernetes", ok=False).err
+    unnamed = run("status", "--to", "kubernetes", ok=False).err
+    assert "localhost:8080" in unnamed  # where kubectl looks then
+    assert "can be reached from here" in unnamed
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "install kubectl" in run("status", "--to", "kubernetes", ok=False).err
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import numpy as np
@@ -20,7 +21,7 @@ from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Release, destroy, read_options, target_named
 from truss.deploy.ray.target import RayTarget
-from truss.errors import DeployError, NotDeployedError, PlanError
+from truss.errors import DeployError, NotDeployedError, PlanError, PlatformAuthError
 from truss.testing.targets import PlatformConformance
 
 PREDICT = "/v1/models/model:predict"
@@ -138,6 +139,39 @@ def test_a_cluster_that_gives_no_answer_is_named(small, capsys):
     said = capsys.readouterr().err
     assert "http://127.0.0.1:9" in said
     assert "--address" in said
+
+
+@pytest.mark.parametrize("token", ["", "expired"])
+def test_a_token_that_is_refused_is_told_with_what_to_do(token, monkeypatch, tmp_path):
+    """By a server of ours, in the form of Ray's own refusals; no cluster with tokens is asked here."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        given: list = []  # noqa: RUF012  # of one test
+
+        def do_GET(self):
+            self.given.append(self.headers.get("Authorization", ""))
+            status = 403 if self.given[-1] else 401
+            body = b"Unauthorized: Missing authentication token" if status == 401 else b"Forbidden: Invalid"
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        target = target_named("ray")
+        with pytest.raises(PlatformAuthError, match="Missing" if not token else "Invalid") as caught:
+            target.connect(read_options(target, {"address": address})).status("iris")
+        server.shutdown()
+    assert Refusing.given[0] == (f"Bearer {token}" if token else "")
+    assert "RAY_AUTH_TOKEN" in caught.value.hint
+    assert caught.value.where.startswith(address)
 
 
 # What happens on a cluster.

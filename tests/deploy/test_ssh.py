@@ -1,7 +1,7 @@
-"""`truss deploy --to ssh`, against a machine with a real systemd, SSH server and podman.
+"""`truss deploy --to ssh`, against a machine with a real systemd, SSH server, podman and Docker.
 
-The machine is booted in a container, of Debian's packages (scripts/setup-machine). Not shown: Docker as the
-machine's engine, units of a user who is not root, GPUs, and SELinux.
+The machine is booted in a container, of Debian's packages (scripts/setup-machine). Not shown: GPUs,
+SELinux, and a server that answers as a unit of a user who is not root: such units start and stop here.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from truss.config import parse_config
-from truss.deploy import Release, read_options, target_named
+from truss.deploy import Release, Resource, apply, destroy, read_options, target_named
 from truss.deploy.ssh.unit import Place, unit_text
 from truss.errors import DeployError, PlanError, PlatformAuthError, PlatformUnreachableError
 from truss.testing.machine import running_machine
@@ -29,7 +29,7 @@ booted = [
     pytest.mark.network,
     pytest.mark.xdist_group("images"),
     pytest.mark.skipif(
-        not ROOT.is_dir() or os.geteuid() != 0 or not shutil.which("ssh"),
+        not (ROOT / "usr/sbin/dockerd").exists() or os.geteuid() != 0 or not shutil.which("ssh"),
         reason="not set up: scripts/setup-machine",
     ),
 ]
@@ -41,22 +41,49 @@ def marked(thing):
     return thing
 
 
+def flowers(running, *engine):
+    """Have an engine of the machine hold two images that do nothing."""
+    for tag in ("1", "2"):
+        label = f"LABEL number={tag}"
+        ends = 'CMD ["sh", "-c", "trap exit TERM; sleep 1000 & wait"]'
+        changes = ("--change", label, "--change", ends)
+        running.run(*engine, "import", *changes, "/tmp/base.tar", f"localhost/flowers:{tag}")
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     with running_machine(ROOT, tmp_path_factory.mktemp("machine") / "vm") as running:
-        base = ROOT.parent / "base.tar"
-        running.copy(base, "/root/base.tar")
-        for tag in ("1", "2"):
-            changes = (
-                "--change",
-                f"LABEL number={tag}",
-                "--change",
-                'CMD ["sleep", "1000"]',
-                "--change",
-                "STOPSIGNAL SIGKILL",
-            )
-            running.run("podman", "import", "--quiet", *changes, "/root/base.tar", f"localhost/flowers:{tag}")
+        running.copy(ROOT.parent / "base.tar", "/tmp/base.tar")
+        running.run("chmod", "644", "/tmp/base.tar")
+        running.run("chmod", "666", "/dev/net/tun")  # as machines have it, for networks of users
+        flowers(running, "podman")
         yield running
+
+
+@pytest.fixture(scope="module")
+def docker(machine):
+    """The machine, with a Docker that runs."""
+    machine.run("systemctl", "start", "docker")
+    flowers(machine, "docker")
+    return machine
+
+
+@pytest.fixture(scope="module")
+def ada(machine):
+    """The machine, with a user who is not root, and who is let in as the host `ada`."""
+    machine.run("useradd", "--create-home", "--shell", "/bin/bash", "ada")
+    machine.run("install", "-d", "-m", "700", "-o", "ada", "/home/ada/.ssh")
+    machine.run("install", "-m", "600", "-o", "ada", "/root/.ssh/authorized_keys", "/home/ada/.ssh/")
+    config = machine.config.read_text()
+    machine.config.write_text(
+        config + config.replace("Host machine", "Host ada").replace("User root", "User ada")
+    )
+    machine.run("loginctl", "enable-linger", "ada")
+    flowers(machine, *AS_ADA, "podman")
+    return machine
+
+
+AS_ADA = ("systemd-run", "--quiet", "--pipe", "--wait", "--machine", "ada@", "--user")
 
 
 @pytest.fixture
@@ -86,6 +113,39 @@ class TestSsh(PlatformConformance):
                 platform.delete(found)
             left = self.reached.run("find", "/var/lib/truss/deployments", "-mindepth", "1", check=False)
             assert not left
+
+
+@marked
+class TestSshWithDocker(TestSsh):
+    options = {"host": "machine", "port": 8091, "engine": "docker"}  # noqa: RUF012  # never changed
+
+    @pytest.fixture(autouse=True)
+    def _docker(self, docker):
+        """Docker runs there."""
+
+
+@marked
+class TestSshOfAUser(PlatformConformance):
+    target = target_named("ssh")
+    options = {"host": "ada", "port": 8092, "scope": "user"}  # noqa: RUF012  # never changed
+    image, other_image = "localhost/flowers:1", "localhost/flowers:2"
+
+    @pytest.fixture(autouse=True)
+    def _machine(self, ada, reached):
+        self.reached = reached
+
+    @contextlib.contextmanager
+    def platform(self):
+        platform = self.target.connect(read_options(self.target, self.options))
+        try:
+            yield platform
+        finally:
+            for found in platform.owned("flowers"):
+                platform.delete(found)
+            place = "/home/ada/.local/share/truss/deployments"
+            assert not self.reached.run("find", place, "-mindepth", "1", check=False)
+            assert not self.reached.run("find", "/home/ada/.config/systemd/user", "-name", "truss-*")
+            assert not self.reached.run("find", "/var/lib/truss", "-mindepth", "2", check=False)
 
 
 @pytest.fixture
@@ -149,6 +209,33 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, reached, small
     assert "nothing is deployed" in run("status", folder, ok=False).stderr
 
 
+@marked
+@pytest.mark.slow
+def test_a_model_answers_with_docker(bench, engine, docker, reached, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUSS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    monkeypatch.setenv("TRUSS_SECRET_api_key", "t0ken")
+    folder = small("other", config="secrets: {api-key: null}\n")
+    (folder / "model" / "model.py").write_text(
+        "class Model:\n"
+        "    def __init__(self, secrets):\n        self.key = secrets['api-key']\n"
+        "    def predict(self, request):\n        return {'predictions': [self.key]}\n"
+    )
+    (folder / "examples.yaml").write_text(
+        "- {name: one, input: {inputs: []}, expected: {predictions: [t0ken]}}\n"
+    )
+    words = ("--to", "ssh", "--host", "machine", "--engine", "docker", "--port", "8093")
+    try:
+        done = bench.run("deploy", folder, *words, "--yes", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["state"] == "healthy"
+        assert "1 examples answered as expected" in done.stderr
+        assert "is ready" in bench.run("logs", folder, *words).stdout
+    finally:
+        gone = bench.run("destroy", folder, *words, "--yes", "--json")
+    assert json.loads(gone.stdout)["removed"] == ["ssh:unit/other", "ssh:secrets/other"]
+
+
 def connected(**options):
     target = target_named("ssh")
     return target.connect(read_options(target, options))
@@ -164,6 +251,41 @@ def test_a_unit_of_that_name_that_is_not_ours(reached):
     reached.run("rm", unit)
     assert found is not None
     assert not found.deployment
+
+
+@marked
+def test_secrets_whose_writing_broke_off_are_removed(reached):
+    beside = "/var/lib/truss/deployments/flowers/secrets.new"
+    reached.run("sh", "-c", f"umask 077; mkdir -p {beside}; echo value >{beside}/api-key")
+    platform = connected(host="machine")
+    (found,) = platform.owned("flowers")
+    assert (found.key, found.body) == ("ssh:secrets/flowers", {})
+    platform.create(Resource("ssh:secrets", "flowers", {"other-key": "value"}))
+    assert platform.owned("flowers")[0].body == {"other-key": "value"}
+    reached.run("sh", "-c", f"mkdir -p {beside}; echo value >{beside}/api-key")
+    assert destroy("flowers", platform) == ("ssh:secrets/flowers",)
+    assert not reached.run("find", "/var/lib/truss/deployments", "-mindepth", "1")
+
+
+@marked
+def test_units_that_may_not_go_on_without_their_user_are_told(ada, reached):
+    """No polkit runs there, which lets users do it themselves."""
+    reached.run("loginctl", "disable-linger", "ada")
+    options = {"host": "ada", "scope": "user", "port": 8094}
+    target = target_named("ssh")
+    plan = target.plan(
+        Release("flowers", "localhost/flowers:1", parse_config("")), read_options(target, options)
+    )
+    platform = connected(**options)
+    try:
+        with pytest.raises(DeployError, match="enable linger") as caught:
+            platform.create(plan.resources[0])
+        assert "loginctl enable-linger" in caught.value.hint
+        reached.run("loginctl", "enable-linger", "ada")
+        apply(plan, platform, {})  # goes on from there
+    finally:
+        reached.run("loginctl", "enable-linger", "ada")
+        destroy("flowers", platform)
 
 
 @marked
@@ -206,8 +328,12 @@ def test_connections_that_are_not_made(reached, tmp_path):
     assert "none of your keys" in refused.value.hint
     with pytest.raises(PlatformUnreachableError):
         connected(host="machine", ssh_port=1).status("flowers")
-    with pytest.raises(DeployError, match="docker is missing there"):
-        connected(host="machine", engine="docker")._engine()
+    reached.run("mv", "/usr/bin/docker", "/usr/bin/docker.hidden")
+    try:
+        with pytest.raises(DeployError, match="docker is missing there"):
+            connected(host="machine", engine="docker")._engine()
+    finally:
+        reached.run("mv", "/usr/bin/docker.hidden", "/usr/bin/docker")
 
 
 def test_without_ssh_or_a_machine(monkeypatch, tmp_path):

@@ -23,7 +23,13 @@ from truss.config.schema import (
     Transport,
     TrussConfig,
 )
-from truss.config.values import Accelerator, parse_accelerator, parse_size, secret_variable
+from truss.config.values import (
+    Accelerator,
+    parse_accelerator,
+    parse_size,
+    secret_variable,
+    stored_secret_variable,
+)
 
 __all__ = [
     "CONFIG_FILE",
@@ -58,5 +64,6 @@ __all__ = [
     "render_config",
     "secret_variable",
     "set_value",
+    "stored_secret_variable",
     "unknown_keys",
 ]

@@ -45,6 +45,9 @@ PYTHON_MINORS = range(7, 15)
 
 MAX_SECRET_NAME = 253
 SECRET_VARIABLE_PREFIX = "TRUSS_SECRET_"  # noqa: S105 (a prefix of names, not a secret)
+
+STORED_SECRET_PREFIX = "TRUSS_STORED_SECRET_"  # noqa: S105 (as above)
+"""Of variables that say where a platform's store keeps a secret, for a server to read it when it starts."""
 REGISTRY_SECRET_PREFIX = "DOCKER_REGISTRY_"  # noqa: S105 (a prefix of names, not a secret)
 """A build secret for a registry is named after the registry's address, which no other name may contain."""
 
@@ -277,6 +280,11 @@ def secret_variable(name: str) -> str:
     Shells and several platforms take nothing but letters, digits and `_` in the names of variables.
     """
     return SECRET_VARIABLE_PREFIX + re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def stored_secret_variable(name: str) -> str:
+    """The variable that says where the value of a secret is kept: `TRUSS_STORED_SECRET_api_key`."""
+    return STORED_SECRET_PREFIX + secret_variable(name).removeprefix(SECRET_VARIABLE_PREFIX)
 
 
 def secret_name(value: Any, written: str | None) -> str | Mismatch:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from truss.config.values import SECRET_VARIABLE_PREFIX
 from truss.deploy.plan import Plan, Resource, Revealed, as_json
 from truss.deploy.target import Found
 from truss.errors import NameTakenError
@@ -57,14 +58,28 @@ def change(resource: Resource, found: Found | None, deployment: str) -> Change:
 
 
 def _masked(before: Any, after: Any) -> Any:
-    """What is there, without values that are to become those of secrets: they may be secret as well."""
+    """What is there, without values that are to become those of secrets: they may be secret as well.
+
+    So may be those of variables that a secret is read from, which a plan of today has no more.
+    """
     if isinstance(after, Revealed):
-        return after if before == after else "(another value)"
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        return {key: _masked(part, after.get(key)) for key, part in before.items()}
-    if _is_list(before) and _is_list(after):
-        return [_masked(one, part) for one, part in itertools.zip_longest(before, after[: len(before)])]
+        return after if before == after else _OTHER
+    if isinstance(before, Mapping):
+        below = after if isinstance(after, Mapping) else {}
+        hidden = {key for key in before if str(key).startswith(SECRET_VARIABLE_PREFIX)}
+        if str(before.get("name", "")).startswith(SECRET_VARIABLE_PREFIX):
+            hidden.add("value")
+        return {
+            key: _masked(part, below.get(key)) if key not in hidden or below.get(key) == part else _OTHER
+            for key, part in before.items()
+        }
+    if _is_list(before):
+        rest = after[: len(before)] if _is_list(after) else ()
+        return [_masked(one, part) for one, part in itertools.zip_longest(before, rest)]
     return before
+
+
+_OTHER = "(another value)"
 
 
 def superfluous(plan: Plan, owned: Sequence[Found]) -> tuple[Found, ...]:

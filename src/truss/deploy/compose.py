@@ -7,9 +7,11 @@ is kept in labels of the container, so that the engine itself is all that has to
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from truss.deploy import endpoint
 from truss.deploy.plan import File, Plan, Resource, SecretValue
@@ -163,8 +165,13 @@ class ComposePlatform:
     options: ComposeOptions
 
     def find(self, resource: Resource) -> Found | None:
-        """The project, as its container's label tells it; the secrets, as their files hold them."""
+        """The project, as its container's label tells it; the secrets, as their files hold them.
+
+        Raises:
+            DeployError: the engine is another machine's, where containers do not see these files.
+        """
         if resource.kind == SECRETS:
+            self._check_engine()
             return self._secrets(resource.name)
         found = self._container(resource.name, label="com.docker.compose.project")
         return None if found is None else self._project(resource.name, found)
@@ -243,6 +250,14 @@ class ComposePlatform:
 
     # What Compose and the engine are asked.
 
+    def _check_engine(self) -> None:
+        if address := _elsewhere(self.engine):
+            raise DeployError(
+                f"secrets are files of this machine, which containers at {address} do not see",
+                where=SECRETS,
+                hint="deploy there with --to ssh, which writes them there; or run this on that machine",
+            )
+
     def _up(self, name: str, body: Mapping[str, Any], earlier: Sequence[Any]) -> None:
         labels = {
             DEPLOYMENT_LABEL: name,
@@ -304,6 +319,24 @@ class ComposePlatform:
             1,
             detail,
         )
+
+
+def _elsewhere(engine: Program) -> str:
+    """The address of an engine that is on another machine; empty: it is on this one.
+
+    https://docs.docker.com/engine/manage-resources/contexts/
+    """
+    name = "CONTAINER_HOST" if engine.words[0] == "podman" else "DOCKER_HOST"
+    address = os.environ.get(name, "")
+    if not address and engine.words[0] == "docker":
+        words = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        address = engine.run(words).strip() if engine.succeeds(words) else ""
+    parts = urlsplit(address)
+    here = parts.scheme not in ("http", "https", "ssh", "tcp") or parts.hostname in _HERE
+    return "" if here else address
+
+
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _labelled(container: Mapping[str, Any], label: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -33,7 +33,7 @@ class Description:
     @property
     def flag(self) -> str:
         """As on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return _flag(self.name)
 
 
 def read_options(target: Target, given: Mapping[str, Any], where: str = "") -> Options:
@@ -64,6 +64,58 @@ def read_options(target: Target, given: Mapping[str, Any], where: str = "") -> O
         raise PlanError(
             message, where=f"{place}{path.rstrip('`')}", hint=f"see `truss targets {target.name}`"
         ) from None
+
+
+def refuse_unused(options: Options, target: str, names: Iterable[str], why: str, hint: str) -> None:
+    """Refuse options that would do nothing: whoever gives one expects something of it.
+
+    One that has its default counts as not given.
+
+    Args:
+        options: What the target is told.
+        target: The target's name.
+        names: The options that do nothing.
+        why: When they do not, as `without GPUs`.
+        hint: What to do.
+
+    Raises:
+        PlanError: one of them is given.
+    """
+    defaults = type(options)()
+    for name in names:
+        if getattr(options, name) != getattr(defaults, name):
+            raise PlanError(f"{_flag(name)} does nothing {why}", where=f"deploy.{target}.{name}", hint=hint)
+
+
+def check_copies(options: Options, target: str, least: str, most: str, by: Iterable[str] = ()) -> None:
+    """Refuse fewer copies at most than at least, and what says when there are more where that never happens.
+
+    A number at most that has its default counts as not given: it is that at least, if that is more.
+
+    Args:
+        options: What the target is told.
+        target: The target's name.
+        least: The option that says how many there are at least.
+        most: That which says how many at most.
+        by: Those that say when there are more.
+
+    Raises:
+        PlanError: it is so.
+    """
+    lower, upper = getattr(options, least), getattr(options, most)
+    if upper < lower and upper != getattr(type(options)(), most):
+        raise PlanError(
+            f"there cannot be {lower} copies at least and {upper} at most",
+            where=f"deploy.{target}.{most}",
+            hint=f"give a {_flag(most)} that is not below {_flag(least)}",
+        )
+    if upper <= lower:
+        hint = f"leave it out, or give a {_flag(most)} above {lower}"
+        refuse_unused(options, target, by, "where the number of copies is fixed", hint)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def describe(target: Target) -> Iterator[Description]:

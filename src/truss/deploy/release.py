@@ -6,7 +6,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from truss.config import Accelerator, TrussConfig, parse_accelerator, parse_size, secret_variable
+from truss.config import (
+    Accelerator,
+    TrussConfig,
+    parse_accelerator,
+    parse_size,
+    secret_variable,
+    stored_secret_variable,
+)
 from truss.errors import DeployError, PlanError
 
 PORT = 8080
@@ -91,6 +98,15 @@ class Release:
                 hint="rename one of them in config.yaml, so that they differ in letters or digits",
             )
         return variables
+
+    @property
+    def stored_variables(self) -> dict[str, str]:
+        """The variables that say where a platform's store keeps secrets -> the secrets' names.
+
+        Raises:
+            As `secret_variables`.
+        """
+        return {stored_secret_variable(name): name for name in self.secret_variables.values()}
 
     @property
     def grace(self) -> float:

@@ -27,14 +27,19 @@ class SecretFolder:
         home = Path(os.environ.get("TRUSS_HOME") or Path.home() / ".truss")
         return home / "deployments" / self.target / self.deployment / "secrets"
 
+    @property
+    def _beside(self) -> Path:
+        """Where values are written before they take the place of others."""
+        return self.path.with_name("secrets.new")
+
     def file(self, name: str) -> Path:
         """The file of one secret."""
         return self.path / name
 
     def read(self) -> dict[str, str] | None:
-        """The values by name; None when there is no such folder."""
+        """The values by name; none where writing them broke off; None when there is no such folder."""
         if not self.path.is_dir():
-            return None
+            return {} if self._beside.is_dir() else None
         return {file.name: file.read_text(encoding="utf-8") for file in sorted(self.path.iterdir())}
 
     def write(self, values: Mapping[str, str]) -> None:
@@ -43,7 +48,7 @@ class SecretFolder:
         The files can be read by any user, since a container may run as any; the folder above them cannot.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = self.path.with_name("secrets.new")
+        beside = self._beside
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(mode=0o755)
         for name, value in values.items():

@@ -6,22 +6,24 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from truss.errors import TrussError
 from truss.runtime import lambda_events, reaper, watching
 from truss.runtime.platform import platform_of
 from truss.runtime.serve import serve
+from truss.runtime.stored_secrets import read_stored
 from truss.runtime.tls import tls_of
 
 
-def main(arguments: Sequence[str] = (), variables: Mapping[str, str] = os.environ) -> int:
+def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os.environ) -> int:
     """Serve the Truss of this image until a signal.
 
     Args:
         arguments: As `truss.runtime.platform.platform_of` takes them.
         variables: `TRUSS_DIR` names the Truss (default: `/app`); a platform's variables say what it asks.
+            Secrets that its store keeps are read into them.
 
     Returns:
         The exit status.
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] = (), variables: Mapping[str, str] = os.enviro
     events = lambda_events.api_of(variables)
     try:
         platform = platform_of(arguments, variables)
+        read_stored(variables)
         truss_dir = Path(variables.get("TRUSS_DIR", "/app"))
         if events is not None:
             refuse = functools.partial(lambda_events.refuse, events)

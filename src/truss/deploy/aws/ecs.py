@@ -22,6 +22,7 @@ from truss.deploy.aws import (
 )
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked
 from truss.deploy.aws.permissions import Right, policy
+from truss.deploy.options import check_copies, refuse_unused
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, PREDICT, Release
 from truss.deploy.sizes import MIB, Size, enough
@@ -111,6 +112,7 @@ class EcsTarget:
 
     def plan(self, release: Release, options: EcsOptions) -> Plan:
         """The resources."""
+        check_copies(options, self.name, "min_copies", "max_copies", by=["requests_a_minute"])
         copy = _copy(release, options)
         resources = tuple(_resources(release, options, copy))
         existing = [network.network(options.subnets)]
@@ -161,8 +163,12 @@ def _copy(release: Release, options: EcsOptions) -> _Copy:
                 where="deploy.ecs.capacity_provider",
                 hint="leave --capacity-provider out, or ask for GPUs: `resources: {accelerator: T4}`",
             )
+        hint = "leave it out, or ask for GPUs: `resources: {accelerator: T4}`"
+        refuse_unused(options, EcsTarget.name, ["disk"], "on Fargate, which has no machines", hint)
         return _Copy(*enough(release, FARGATE, "Fargate"))
     if options.capacity_provider:
+        hint = "leave it out: the machines of yours have the disks that you gave them"
+        refuse_unused(options, EcsTarget.name, ["disk"], "with --capacity-provider", hint)
         return _on_machines_of_the_user(release, options.capacity_provider)
     found = machines.machines(release, options.disk)
     return _Copy(found.share, f"Fargate has no GPUs: {found.note()}", found)
@@ -207,7 +213,7 @@ def _resources(release: Release, options: EcsOptions, copy: _Copy) -> Iterator[R
     for one in release.secrets:
         yield secrets.secret(name, one)
     yield logs.log_group(name)
-    yield roles.role(name, "execution", "ecs-tasks.amazonaws.com", [_EXECUTION], _may_read_secrets(release))
+    yield roles.role(name, "execution", "ecs-tasks.amazonaws.com", [_EXECUTION], secrets.may_read(release))
     yield roles.role(name, "task", "ecs-tasks.amazonaws.com", [])
     if copy.machines is not None:
         yield capacity.machine_role(name)
@@ -248,17 +254,6 @@ def _most(options: EcsOptions) -> int:
     return max(options.min_copies, options.max_copies)
 
 
-def _may_read_secrets(release: Release) -> list[dict[str, Any]]:
-    if not release.secrets:
-        return []
-    arns = [_secret_arn(release, one) for one in release.secrets]
-    return [{"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": arns}]
-
-
-def _secret_arn(release: Release, name: str) -> Output:
-    return Output(secrets.secret(release.name, name).key, "arn")
-
-
 def _definition(release: Release, size: Size) -> dict[str, Any]:
     gpus = release.accelerator
     container: dict[str, Any] = {
@@ -268,7 +263,7 @@ def _definition(release: Release, size: Size) -> dict[str, Any]:
         "portMappings": [{"containerPort": PORT, "protocol": "tcp"}],
         "environment": [{"name": key, "value": value} for key, value in sorted(release.environment.items())],
         "secrets": [
-            {"name": variable, "valueFrom": _secret_arn(release, name)}
+            {"name": variable, "valueFrom": secrets.arn(release.name, name)}
             for variable, name in release.secret_variables.items()
         ],
         "stopTimeout": min(round(release.grace) + 5, _LONGEST_STOP),

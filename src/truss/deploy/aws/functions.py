@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from truss.deploy.aws import logs, repositories, roles, terraform
+from truss.deploy.aws import logs, repositories, roles, secrets, terraform
 from truss.deploy.aws.account import MARK, Account, AwsOptions, account_of, marked
 from truss.deploy.aws.permissions import Right, policy
-from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
+from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import Release
 from truss.deploy.sizes import MIB, check_body, gibibytes
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
@@ -55,6 +55,7 @@ class LambdaTarget:
             Feature.SCALE_TO_ZERO,
             Feature.ROLLBACK,
             Feature.LOGS,
+            Feature.SECRETS,
             Feature.STORES,
             Feature.APPLIES,
         }
@@ -88,7 +89,7 @@ class LambdaTarget:
 
     def permissions(self) -> File:
         """A policy of IAM for whoever deploys there."""
-        roles_ = roles.giving("lambda.amazonaws.com", [_EXECUTION])
+        roles_ = roles.giving("lambda.amazonaws.com", [_EXECUTION], own=True)
         return policy(_KINDS, (*roles_, repositories.READ_BY_SERVICES, *_READING))
 
 
@@ -114,9 +115,11 @@ def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterato
     name = release.name
     if not options.repository:
         yield repositories.image_repository(_SERVICE, name, ["lambda.amazonaws.com"])
+    for one in release.secrets:
+        yield secrets.secret(name, one)
     yield logs.log_group(name, _LOGS)
-    yield roles.role(name, "function", "lambda.amazonaws.com", [_EXECUTION])
-    secrets = {variable: SecretValue(one) for variable, one in release.secret_variables.items()}
+    may_read = secrets.may_read(release)
+    yield roles.role(name, "function", "lambda.amazonaws.com", [_EXECUTION], may_read)
     body = {
         "deployment": name,
         "image": release.image,
@@ -124,7 +127,7 @@ def _resources(release: Release, options: LambdaOptions, memory: int) -> Iterato
         "memory": memory,
         "timeout": options.timeout,
         "temporary": options.temporary,
-        "environment": {"TRUSS_GRACE_SECONDS": "2", **release.environment, **secrets},
+        "environment": {"TRUSS_GRACE_SECONDS": "2", **release.environment, **secrets.variables(release)},
         "most_at_once": options.most_at_once,
     }
     yield Resource(Function.kind, function_name(name), body, "lambda:CreateFunction")
@@ -141,12 +144,7 @@ def _notes(release: Release, options: LambdaOptions) -> Iterator[str]:
     yield "a request and an answer may have 6 MB each; answers are not streamed; the image may have 10 GB"
     if not options.public:
         yield "only who signs requests with the account's credentials may ask it; --public lets everybody"
-    if release.secrets:
-        names = ", ".join(release.secrets)
-        yield (
-            f"the value of {names} becomes a variable of the function, encrypted by the account's key for "
-            "Lambda; who may read the function's configuration can see it"
-        )
+    yield from secrets.notes(release, "Lambda")
 
 
 class Function:
@@ -371,7 +369,14 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_KINDS = (repositories.ImageRepository(_SERVICE), logs.LogGroup(_LOGS), roles.Role(), Function(), Url())
+_KINDS = (
+    repositories.ImageRepository(_SERVICE),
+    secrets.Secret(),
+    logs.LogGroup(_LOGS),
+    roles.Role(),
+    Function(),
+    Url(),
+)
 
 _READING = (
     Right("lambda", ("ListFunctions",)),

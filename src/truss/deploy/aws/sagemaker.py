@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from truss.deploy.aws import asynchronous, logs, repositories, revisions, roles, scaling, terraform
+from truss.deploy.aws import asynchronous, logs, repositories, revisions, roles, scaling, secrets, terraform
 from truss.deploy.aws.account import Account, AwsOptions, account_of, marked, tags
 from truss.deploy.aws.permissions import Right, policy
 from truss.deploy.changes import restricted
-from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
+from truss.deploy.options import check_copies, refuse_unused
+from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import Release
 from truss.deploy.sizes import GIB, Size, check_body, enough, named
 from truss.deploy.target import Feature, Found, Revision, State, Status, option
@@ -85,6 +86,7 @@ class SageMakerTarget:
             Feature.SCALE_TO_ZERO,
             Feature.ROLLBACK,
             Feature.LOGS,
+            Feature.SECRETS,
             Feature.STREAMING,
             Feature.STORES,
             Feature.APPLIES,
@@ -97,6 +99,7 @@ class SageMakerTarget:
 
     def plan(self, release: Release, options: SageMakerOptions) -> Plan:
         """The resources."""
+        _check(options)
         size, note = _size(release, options)
         check_body(release, _LARGEST[options.mode], "SageMaker", "ecs, which has no such limit")
         resources = tuple(_resources(release, options, size))
@@ -117,6 +120,23 @@ class SageMakerTarget:
         """A policy of IAM for whoever deploys there."""
         giving = roles.giving("sagemaker.amazonaws.com", own=True)
         return policy(_KINDS, (*giving, _ASKING, *asynchronous.RIGHTS, _SCALING))
+
+
+def _check(options: SageMakerOptions) -> None:
+    name = SageMakerTarget.name
+    if options.mode == "serverless":
+        refuse_unused(
+            options,
+            name,
+            ("machine", "min_copies", "requests_a_minute"),
+            "on SageMaker's serverless endpoints, which have no machines of yours",
+            "leave it out, or deploy to machines: --mode machines",
+        )
+    else:
+        check_copies(options, name, "min_copies", "max_copies", by=["requests_a_minute"])
+    if options.mode != "asynchronous":
+        hint = "leave it out, or have answers put there: --mode asynchronous"
+        refuse_unused(options, name, ["answers"], "where answers are given at once", hint)
 
 
 def _size(release: Release, options: SageMakerOptions) -> tuple[Size, str]:
@@ -143,11 +163,14 @@ def _resources(release: Release, options: SageMakerOptions, size: Size) -> Itera
     name = release.name
     if not options.repository:
         yield repositories.image_repository(_SERVICE, name)
+    for one in release.secrets:
+        yield secrets.secret(name, one)
     yield logs.log_group(name, _LOGS)
-    yield roles.role(name, "model", "sagemaker.amazonaws.com", [], list(_rights(options)))
+    statements = [*_rights(options), *secrets.may_read(release)]
+    yield roles.role(name, "model", "sagemaker.amazonaws.com", [], statements)
     role = Output(f"{roles.Role.kind}/{roles.role_name(name, 'model')}", "arn")
-    secrets = {variable: SecretValue(one) for variable, one in release.secret_variables.items()}
-    container = {"Image": release.image, "Environment": {**release.environment, **secrets}}
+    variables = {**release.environment, **secrets.variables(release)}
+    container = {"Image": release.image, "Environment": variables}
     model = {"PrimaryContainer": container, "ExecutionRoleArn": role}
     yield Resource(MODEL.kind, name, {"deployment": name, "definition": model}, "sagemaker:CreateModel")
     variant = {
@@ -215,12 +238,7 @@ def _notes(release: Release, options: SageMakerOptions) -> Iterator[str]:
     if options.mode == "asynchronous":
         put = asynchronous.places(options.answers, release.name)
         yield f"answers come to {put['S3OutputPath']}/, and to failures/ there what goes wrong"
-    if release.secrets:
-        names = ", ".join(release.secrets)
-        yield (
-            f"SageMaker has no secrets of its own: the value of {names} becomes a variable of the model, "
-            "which everyone sees who may describe it"
-        )
+    yield from secrets.notes(release, "SageMaker")
 
 
 class Endpoint:
@@ -369,6 +387,7 @@ _SCALED = scaling.Scaling(
 
 _KINDS = (
     repositories.ImageRepository(_SERVICE),
+    secrets.Secret(),
     logs.LogGroup(_LOGS),
     roles.Role(),
     MODEL,

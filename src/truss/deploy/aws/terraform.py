@@ -335,7 +335,13 @@ def _scaling(scaled: scaling.Scaling) -> Form:
 
 _FORMS: Mapping[str, Form] = {
     repositories.ImageRepository.kind: Form(_repository),
-    secrets.Secret.kind: Form(_secret, {"arn": "aws_secretsmanager_secret.{label}.arn"}),
+    secrets.Secret.kind: Form(
+        _secret,
+        {
+            "arn": "aws_secretsmanager_secret.{label}.arn",
+            "version": "aws_secretsmanager_secret_version.{label}.version_id",
+        },
+    ),
     logs.LogGroup.kind: Form(_log_group),
     roles.Role.kind: Form(_role, {"arn": "aws_iam_role.{label}.arn", "name": "aws_iam_role.{label}.name"}),
     network.Network.kind: Form(

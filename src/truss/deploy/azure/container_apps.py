@@ -22,7 +22,7 @@ from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
 from truss.deploy.sizes import GIB, Size, enough, gibibytes
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
-from truss.errors import PlanError
+from truss.errors import NotDeployedError, PlanError
 
 _API = "2025-01-01"
 _TYPE = "Microsoft.App"
@@ -482,7 +482,12 @@ class ContainerAppsPlatform(Kinds[Account]):
 
     def ask(self, deployment: str, body: bytes) -> bytes:
         """As anybody may."""
-        told = self._ours(deployment) or {}
+        told = self._ours(deployment)
+        if told is None:
+            raise NotDeployedError(
+                f"nothing is deployed to Container Apps under the name '{deployment}'",
+                hint="see what is: truss status --to container-apps --all",
+            )
         return endpoint.ask(f"{_url(told)}{PREDICT}", body)
 
     def _path(self, deployment: str) -> str:

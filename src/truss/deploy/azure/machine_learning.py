@@ -22,7 +22,7 @@ from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.release import LIVE, PORT, READY, Release
 from truss.deploy.sizes import GIB, Size, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
-from truss.errors import PlanError, PlatformAuthError
+from truss.errors import DeployError, NotDeployedError, PlanError
 
 _API = "2024-04-01"
 _TYPE = "Microsoft.MachineLearningServices/workspaces"
@@ -669,13 +669,21 @@ class MachineLearningPlatform(Kinds[Account]):
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:
-        """Make a version as the earlier one was, and deploy it with the variables that the model had then."""
+        """Make a version as the earlier one was, and deploy it with the variables that the model had then.
+
+        Raises:
+            DeployError: nothing gets requests, so that there is nothing to go back from.
+        """
         name = name_of(deployment)
         every = versions(self.account, name)
         told = next(one for one in every if one["name"] == revision.id)
         found = Deployed().find(self.account, Resource(Deployed.kind, name, {}))
         if found is None:
-            return
+            raise DeployError(
+                f"no deployment of the endpoint '{name}' gets requests, to go back from",
+                where=f"{Deployed.kind}/{name}",
+                hint="deploy the earlier Truss again",
+            )
         kept = ("image", "osType", "inferenceConfig", "tags", "properties")
         again = {"properties": restricted(told["properties"], dict.fromkeys(kept))}
         made = make_version(self.account, name, max(map(_number, every)) + 1, again)
@@ -686,7 +694,10 @@ class MachineLearningPlatform(Kinds[Account]):
         """With the endpoint's key."""
         told = self._ours(deployment)
         if told is None:
-            raise PlatformAuthError(f"there is no endpoint of '{deployment}'", hint="see `truss status`")
+            raise NotDeployedError(
+                f"nothing is deployed to Azure Machine Learning under the name '{deployment}'",
+                hint="see what is: truss status --to azureml --all",
+            )
         keys = self.account.call("POST", f"{self._path(deployment)}/listKeys", _API)
         headers = {"authorization": f"Bearer {keys['primaryKey']}"}
         return endpoint.ask(told["properties"]["scoringUri"], body, headers)

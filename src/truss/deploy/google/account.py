@@ -161,8 +161,8 @@ class Account:
             if error.code != "NOT_FOUND":
                 raise
 
-    def raw(self, url: str, body: bytes) -> bytes:
-        """What a POST of JSON gives that an API's description has no form for.
+    def raw(self, url: str, body: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """What a POST of JSON gives that an API's description has no form for, and its headers.
 
         Raises:
             As `call`.
@@ -174,8 +174,7 @@ class Account:
             reply = session.post(url, data=body, headers={"content-type": "application/json"})
         if reply.status_code >= 400:
             raise _refusal(_error(reply.content, reply.status_code), url)
-        answer: bytes = reply.content
-        return answer
+        return reply.content, reply.headers
 
     def address(self, service: str) -> str:
         """Where a service is asked, with its scheme."""

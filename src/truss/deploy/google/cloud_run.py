@@ -14,11 +14,12 @@ from truss.deploy.google import identity, log_lines, secrets, terraform
 from truss.deploy.google.account import Account, last, marked, marks
 from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import LIVE, PORT, PREDICT, READY, Release
 from truss.deploy.sizes import GIB, MIB, Size, check_body, enough, gibibytes
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
-from truss.errors import PlanError
+from truss.errors import NotDeployedError, PlanError
 
 _API, _SERVICES = "run", "projects.locations.services"
 _LONGEST = 3600
@@ -93,6 +94,7 @@ class CloudRunTarget:
 
     def plan(self, release: Release, options: CloudRunOptions) -> Plan:
         """The resources."""
+        check_copies(options, self.name, "min_copies", "max_copies")
         size, note = enough(release, SIZES, "Cloud Run")
         check_body(release, 32 * MIB, "Cloud Run", "kubernetes, which has no such limit")
         if not 1 <= options.timeout <= _LONGEST:
@@ -191,13 +193,14 @@ def _template(release: Release, options: CloudRunOptions, size: Size, memory: in
         },
         "livenessProbe": {"httpGet": {"path": LIVE, "port": PORT}, "periodSeconds": 30, "timeoutSeconds": 5},
     }
+    most = max(options.min_copies, options.max_copies)
     gpu = (
         {"nodeSelector": {"accelerator": "nvidia-l4"}, "gpuZonalRedundancyDisabled": True} if size.gpu else {}
     )
     return {
         "labels": marks(release.name),
         "serviceAccount": identity.email_of(release.name),
-        "scaling": {"minInstanceCount": options.min_copies, "maxInstanceCount": options.max_copies},
+        "scaling": {"minInstanceCount": options.min_copies, "maxInstanceCount": most},
         "maxInstanceRequestConcurrency": options.concurrency,
         "timeout": f"{options.timeout}s",
         "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
@@ -421,7 +424,12 @@ class CloudRunPlatform(Kinds[Account]):
 
     def ask(self, deployment: str, body: bytes) -> bytes:
         """With a token that says who asks."""
-        service = self._ours(deployment) or {}
+        service = self._ours(deployment)
+        if service is None:
+            raise NotDeployedError(
+                f"nothing is deployed to Cloud Run under the name '{deployment}'",
+                hint="see what is: truss status --to cloud-run --all",
+            )
         where = str(service.get("uri", ""))
         return endpoint.ask(f"{where}{PREDICT}", body, self.account.identity(where))
 

@@ -60,7 +60,7 @@ class Secret:
             version = last(told["name"])
         bindings = [{"role": READER, "members": [f"serviceAccount:{body['reader']}"]}]
         account.call(_API, _SECRETS, "setIamPolicy", resource=name, body={"policy": {"bindings": bindings}})
-        return {"version": version}
+        return {"version": version, "place": f"{name}/versions/{version}"}
 
     def delete(self, account: Account, found: Found) -> None:
         """Remove it with all versions of its value."""
@@ -97,8 +97,11 @@ class Secret:
         ]
         deployment = marked(told)
         body = {"deployment": deployment, "value": value, "reader": ",".join(readers)}
-        outputs = {"version": version}
-        return Found(self.kind, last(told["name"]), body, deployment, outputs, frozenset({"version"}))
+        place = f"{_full(account, last(told['name']))}/versions/{version}"
+        outputs = {"version": version, "place": place}
+        return Found(
+            self.kind, last(told["name"]), body, deployment, outputs, frozenset({"version", "place"})
+        )
 
 
 def secret(deployment: str, name: str, reader: Output) -> Resource:

@@ -6,23 +6,34 @@ https://cloud.google.com/vertex-ai/docs/reference/rest
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from typing import Annotated, Any
 
 from truss.deploy.changes import restricted
-from truss.deploy.google import identity, log_lines
+from truss.deploy.google import identity, log_lines, secrets
 from truss.deploy.google.account import Account, marked, marks
+from truss.deploy.google.deployed import (
+    API,
+    ENDPOINTS,
+    MODELS,
+    PREFIX,
+    Deployed,
+    as_deployed,
+    endpoint_name,
+    model_name,
+    newest,
+    percent,
+    spread,
+    tries,
+)
 from truss.deploy.google.permissions import PUSHING, role
 from truss.deploy.kinds import Kinds
-from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue, as_json
+from truss.deploy.options import check_copies
+from truss.deploy.plan import File, Output, Plan, Price, Resource, as_json
 from truss.deploy.release import PORT, Release
 from truss.deploy.sizes import GIB, Size, check_body, enough
 from truss.deploy.target import Feature, Found, Options, Revision, State, Status, option
-from truss.errors import DeployError, NotDeployedError
+from truss.errors import DeployError, NotDeployedError, PlanError
 
-_API = "aiplatform"
-_MODELS, _ENDPOINTS = "projects.locations.models", "projects.locations.endpoints"
-_PREFIX = "truss-"
 _PREDICT, _HEALTH = "/predict", "/readyz"
 _AS_OF = "2025-11"
 
@@ -76,6 +87,10 @@ class VertexOptions(Options, frozen=True, kw_only=True):
     dedicated: Annotated[
         bool, option("Whether it has an address of its own, for requests over 1.5 MB and answers over 60 s.")
     ] = True
+    traffic: Annotated[
+        int,
+        option("How many of a hundred requests a new version gets; those before it keep the rest."),
+    ] = 100
 
 
 class VertexTarget:
@@ -85,7 +100,15 @@ class VertexTarget:
     summary = "Google Vertex AI endpoints"
     options = VertexOptions
     features = frozenset(
-        {Feature.GPU, Feature.AUTOSCALING, Feature.ROLLBACK, Feature.LOGS, Feature.STREAMING, Feature.APPLIES}
+        {
+            Feature.GPU,
+            Feature.AUTOSCALING,
+            Feature.ROLLBACK,
+            Feature.LOGS,
+            Feature.SECRETS,
+            Feature.STREAMING,
+            Feature.APPLIES,
+        }
     )
 
     def repository(self, options: VertexOptions) -> str | None:
@@ -94,9 +117,16 @@ class VertexTarget:
 
     def plan(self, release: Release, options: VertexOptions) -> Plan:
         """The resources."""
+        check_copies(options, self.name, "min_copies", "max_copies")
         size, note = enough(release, SIZES, "Vertex AI")
         largest = 10_000_000 if options.dedicated else 1_500_000
         check_body(release, largest, "Vertex AI", "kubernetes, which has no such limit")
+        if not 1 <= options.traffic <= 100:
+            raise PlanError(
+                f"a version gets 1 to 100 of a hundred requests, not {options.traffic}",
+                where="deploy.vertex.traffic",
+                hint="write --traffic 10 for a tenth of them",
+            )
         resources = tuple(_resources(release, options, size))
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
         price = None
@@ -118,12 +148,14 @@ class VertexTarget:
 def _resources(release: Release, options: VertexOptions, size: Size) -> Iterator[Resource]:
     name = release.name
     yield identity.service_account(name)
+    for one in release.secrets:
+        yield secrets.secret(name, one, identity.email_of(name))
     variables = [{"name": key, "value": value} for key, value in sorted(release.environment.items())]
-    secrets = [{"name": key, "value": SecretValue(one)} for key, one in release.secret_variables.items()]
+    stored = [{"name": key, "value": _place(name, one)} for key, one in release.stored_variables.items()]
     # https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
     container = {
         "imageUri": release.image,
-        "env": [*variables, *secrets],
+        "env": [*variables, *stored],
         "ports": [{"containerPort": PORT}],
         "predictRoute": _PREDICT,
         "healthRoute": _HEALTH,
@@ -131,28 +163,34 @@ def _resources(release: Release, options: VertexOptions, size: Size) -> Iterator
     }
     yield Resource(
         Model.kind,
-        f"{_PREFIX}{name}",
+        f"{PREFIX}{name}",
         {"deployment": name, "container": container},
         "aiplatform.projects.locations.models.upload",
     )
     yield Resource(
         Endpoint.kind,
-        f"{_PREFIX}{name}",
+        f"{PREFIX}{name}",
         {"deployment": name, "dedicated": options.dedicated},
         "aiplatform.projects.locations.endpoints.create",
     )
     body = {
         "deployment": name,
-        "model": Output(f"{Model.kind}/{_PREFIX}{name}", "version"),
+        "model": Output(f"{Model.kind}/{PREFIX}{name}", "version"),
         "account": identity.email_of(name),
         "machine": _machine(size),
         "least": options.min_copies,
         "most": max(options.min_copies, options.max_copies),
-        "percent": 100,
+        "percent": options.traffic,
+        "unasked": 0,
     }
     yield Resource(
-        Deployed.kind, f"{_PREFIX}{name}", body, "aiplatform.projects.locations.endpoints.deployModel"
+        Deployed.kind, f"{PREFIX}{name}", body, "aiplatform.projects.locations.endpoints.deployModel"
     )
+
+
+def _place(deployment: str, name: str) -> Output:
+    """Where a secret's value is kept, which the server reads when it starts: see `runtime.stored_secrets`."""
+    return Output(f"{secrets.Secret.kind}/{secrets.secret_name(deployment, name)}", "place")
 
 
 def _machine(size: Size) -> dict[str, Any]:
@@ -167,11 +205,20 @@ def _notes(release: Release, options: VertexOptions) -> Iterator[str]:
         yield "a request may have 1.5 MB and an answer may take 60 s; --dedicated lifts that to 10 MB and 1 h"
     where = "at an address of its own, which `truss status` shows, " if options.dedicated else ""
     yield f'it is asked {where}with :rawPredict, or with :predict in the form of {{"instances": [...]}}'
+    if options.traffic < 100:
+        yield (
+            f"a new version gets {options.traffic} % of the requests, and the one before it the rest, each "
+            "on machines of its own: --traffic 100 gives it all, `truss rollback` none"
+        )
+        yield (
+            "Vertex AI has no address for one of two versions: each example is asked until the new one has "
+            "answered, which gets its share meanwhile; it loses that with a wrong answer"
+        )
     if release.secrets:
         names = ", ".join(release.secrets)
         yield (
-            f"Vertex AI has no secrets of its own: the value of {names} becomes a variable of the model, "
-            "which everyone sees who may describe it"
+            f"Vertex AI has no secrets of its own: Secret Manager keeps {names}, a variable says where, and "
+            "the server reads the value when it starts, with the rights of its account"
         )
 
 
@@ -195,11 +242,11 @@ class Model:
 
     def delete(self, account: Account, found: Found) -> None:
         """Remove it with all versions."""
-        account.gone(_API, _MODELS, long=True, name=model_name(account, found.name))
+        account.gone(API, MODELS, long=True, name=model_name(account, found.name))
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
-        found = self._named(account, f"{_PREFIX}{deployment}", None)
+        found = self._named(account, f"{PREFIX}{deployment}", None)
         return [found] if found is not None and found.deployment == deployment else []
 
     def _upload(self, account: Account, resource: Resource, where: Mapping[str, str]) -> Mapping[str, Any]:
@@ -210,11 +257,11 @@ class Model:
             "versionAliases": ["default"],
             "containerSpec": resource.body["container"],
         }
-        told = account.done(_API, _MODELS, "upload", parent=account.place, body={**where, "model": model})
+        told = account.done(API, MODELS, "upload", parent=account.place, body={**where, "model": model})
         return {"version": str(told["modelVersionId"])}
 
     def _named(self, account: Account, name: str, like: Any) -> Found | None:
-        told = account.found(_API, _MODELS, name=model_name(account, name))
+        told = account.found(API, MODELS, name=model_name(account, name))
         if told is None:
             return None
         found = told["containerSpec"] if like is None else restricted(told["containerSpec"], like)
@@ -248,14 +295,14 @@ class Endpoint:
             "labels": marks(resource.body["deployment"]),
             "dedicatedEndpointEnabled": resource.body["dedicated"],
         }
-        account.done(_API, _ENDPOINTS, "create", parent=account.place, endpointId=resource.name, body=body)
+        account.done(API, ENDPOINTS, "create", parent=account.place, endpointId=resource.name, body=body)
         return {}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
         """Give it an address of its own, or take that away."""
         account.call(
-            _API,
-            _ENDPOINTS,
+            API,
+            ENDPOINTS,
             "patch",
             name=endpoint_name(account, resource.name),
             updateMask="dedicatedEndpointEnabled",
@@ -265,123 +312,20 @@ class Endpoint:
 
     def delete(self, account: Account, found: Found) -> None:
         """Remove it."""
-        account.gone(_API, _ENDPOINTS, long=True, name=endpoint_name(account, found.name))
+        account.gone(API, ENDPOINTS, long=True, name=endpoint_name(account, found.name))
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if it has its mark."""
-        found = self._named(account, f"{_PREFIX}{deployment}")
+        found = self._named(account, f"{PREFIX}{deployment}")
         return [found] if found is not None and found.deployment == deployment else []
 
     def _named(self, account: Account, name: str) -> Found | None:
-        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
+        told = account.found(API, ENDPOINTS, name=endpoint_name(account, name))
         if told is None:
             return None
         deployment = marked(told)
         dedicated = bool(told.get("dedicatedEndpointEnabled"))
         return Found(self.kind, name, {"deployment": deployment, "dedicated": dedicated}, deployment)
-
-
-class Deployed:
-    """A version of the model on machines behind the endpoint; what was there before goes when it is ready.
-
-    Requests that somebody split by hand are a change as any other: the next deployment gets all of them.
-    """
-
-    kind = "aiplatform:deployed-model"
-    rights = ("aiplatform.endpoints.deploy", "aiplatform.endpoints.get", "aiplatform.endpoints.undeploy")
-
-    def find(self, account: Account, resource: Resource) -> Found | None:
-        """What gets most of the endpoint's requests."""
-        return self._at(account, resource.name)
-
-    def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
-        """Deploy it, with all requests; then take away what was there."""
-        deploy(account, resource.name, resource.body)
-        return {}
-
-    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
-        """Deploy it beside the present one, with all requests; then take that away."""
-        return self.create(account, resource)
-
-    def delete(self, account: Account, found: Found) -> None:
-        """Take away whatever is deployed; its requests go to what is taken away after it."""
-        every = [one["id"] for one in _deployed(account, found.name)]
-        for one, heir in zip_longest(every, every[1:]):
-            _undeploy(account, found.name, one, {heir: 100} if heir else None)
-
-    def owned(self, account: Account, deployment: str) -> Sequence[Found]:
-        """What is at the deployment's endpoint."""
-        name = f"{_PREFIX}{deployment}"
-        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
-        if told is None or marked(told) != deployment or not told.get("deployedModels"):
-            return []
-        return [Found(self.kind, name, {}, deployment)]
-
-    def _at(self, account: Account, name: str) -> Found | None:
-        told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name))
-        current = None if told is None else _current(told)
-        if told is None or current is None:
-            return None
-        resources = current["dedicatedResources"]
-        deployment = marked(told)
-        body = {
-            "deployment": deployment,
-            "model": current["modelVersionId"],
-            "account": current.get("serviceAccount", ""),
-            "machine": resources["machineSpec"],
-            "least": resources["minReplicaCount"],
-            "most": resources.get("maxReplicaCount", resources["minReplicaCount"]),
-            "percent": _percent(told, current),
-        }
-        return Found(self.kind, name, body, deployment)
-
-
-def deploy(account: Account, name: str, body: Mapping[str, Any]) -> None:
-    """Deploy a version of a model to an endpoint, with all requests; then take away what was there."""
-    before = [one["id"] for one in _deployed(account, name)]
-    deployed = {
-        "model": f"{model_name(account, name)}@{body['model']}",
-        "displayName": f"{name}-{body['model']}",
-        "serviceAccount": body["account"],
-        "dedicatedResources": {
-            "machineSpec": body["machine"],
-            "minReplicaCount": body["least"],
-            "maxReplicaCount": body["most"],
-        },
-    }
-    account.done(
-        _API,
-        _ENDPOINTS,
-        "deployModel",
-        endpoint=endpoint_name(account, name),
-        body={"deployedModel": deployed, "trafficSplit": {"0": 100}},  # "0" is the one that is deployed
-    )
-    for one in before:
-        _undeploy(account, name, one)
-
-
-def _undeploy(account: Account, name: str, identifier: str, split: Mapping[str, int] | None = None) -> None:
-    """Take away something that gets no requests, or none by the new split, unless it is the last."""
-    where = endpoint_name(account, name)
-    body = {"deployedModelId": identifier, **({"trafficSplit": split} if split else {})}
-    account.done(_API, _ENDPOINTS, "undeployModel", endpoint=where, body=body)
-
-
-def _deployed(account: Account, name: str) -> Sequence[Mapping[str, Any]]:
-    told = account.found(_API, _ENDPOINTS, name=endpoint_name(account, name)) or {}
-    found: Sequence[Mapping[str, Any]] = told.get("deployedModels", ())
-    return found
-
-
-def _current(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What gets most requests of an endpoint; None: nothing gets any."""
-    asked = [one for one in endpoint.get("deployedModels", ()) if _percent(endpoint, one)]
-    return max(asked, key=lambda one: _percent(endpoint, one), default=None)
-
-
-def _percent(endpoint: Mapping[str, Any], deployed: Mapping[str, Any]) -> int:
-    """How many of a hundred requests something gets that is deployed to an endpoint."""
-    return int(endpoint.get("trafficSplit", {}).get(deployed["id"], 0))
 
 
 def _host(endpoint: Mapping[str, Any]) -> str:
@@ -394,17 +338,7 @@ def _host(endpoint: Mapping[str, Any]) -> str:
     return told if not told or "://" in told else f"https://{told}"
 
 
-def model_name(account: Account, name: str) -> str:
-    """The full name of a model."""
-    return f"{account.place}/models/{name}"
-
-
-def endpoint_name(account: Account, name: str) -> str:
-    """The full name of an endpoint."""
-    return f"{account.place}/endpoints/{name}"
-
-
-_KINDS = (identity.ServiceAccount(), Model(), Endpoint(), Deployed())
+_KINDS = (identity.ServiceAccount(), secrets.Secret(), Model(), Endpoint(), Deployed())
 _READING = ("aiplatform.endpoints.list", "aiplatform.endpoints.predict", "aiplatform.models.list")
 
 
@@ -420,7 +354,7 @@ class VertexPlatform(Kinds[Account]):
 
     def deployments(self) -> Sequence[Status]:
         """Endpoints with our mark."""
-        found = self.account.listed(_API, _ENDPOINTS, "endpoints", parent=self.account.place)
+        found = self.account.listed(API, ENDPOINTS, "endpoints", parent=self.account.place)
         return [self._status(one) for one in found if marked(one)]
 
     def status(self, deployment: str) -> Status | None:
@@ -432,7 +366,7 @@ class VertexPlatform(Kinds[Account]):
         """What the copies have written."""
         wanted = (
             'resource.type="aiplatform.googleapis.com/Endpoint" AND '
-            f'resource.labels.endpoint_id="{_PREFIX}{deployment}"'
+            f'resource.labels.endpoint_id="{PREFIX}{deployment}"'
         )
         yield from log_lines.lines_of(self.account, wanted, follow=follow, lines=lines)
 
@@ -441,13 +375,13 @@ class VertexPlatform(Kinds[Account]):
         endpoint = self._ours(deployment)
         if endpoint is None:
             return []
-        current = _current(endpoint) or {}
+        current = newest(endpoint) or {}
         listed = self.account.listed(
-            _API,
-            _MODELS,
+            API,
+            MODELS,
             "models",
             "listVersions",
-            name=model_name(self.account, f"{_PREFIX}{deployment}"),
+            name=model_name(self.account, f"{PREFIX}{deployment}"),
         )
         versions = sorted((self._version(deployment, one["versionId"]) for one in listed), key=_number)
         return [
@@ -460,12 +394,12 @@ class VertexPlatform(Kinds[Account]):
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:
-        """Deploy the version, and remove those that came after it.
+        """Deploy the version unless it is, give it all requests, and remove those that came after it.
 
         Raises:
             DeployError: nothing gets requests, so that there is nothing to go back from.
         """
-        name = f"{_PREFIX}{deployment}"
+        name = f"{PREFIX}{deployment}"
         found = Deployed().find(self.account, Resource(Deployed.kind, name, {}))
         if found is None:
             raise DeployError(
@@ -473,31 +407,60 @@ class VertexPlatform(Kinds[Account]):
                 where=f"{Deployed.kind}/{name}",
                 hint="deploy the earlier Truss again",
             )
-        deploy(self.account, name, {**found.body, "model": revision.id})
+        # What kept a part of the requests is as it was.
+        then = as_deployed(self._ours(deployment) or {}, name, revision.id)
+        spread(self.account, name, {**(then or found.body), "model": revision.id, "percent": 100})
         for later in self.revisions(deployment):
             if int(later.id) > int(revision.id):
                 full = f"{model_name(self.account, name)}@{later.id}"
-                self.account.gone(_API, _MODELS, method="deleteVersion", long=True, name=full)
+                self.account.gone(API, MODELS, method="deleteVersion", long=True, name=full)
 
     def ask(self, deployment: str, body: bytes) -> bytes:
-        """As `:rawPredict`, which hands the body on as it is, at the endpoint's own address if it has one."""
+        """As `:rawPredict`, which hands the body on as it is, at the endpoint's own address if it has one.
+
+        Where several versions share the requests, the answer is the newest one's.
+        """
         told = self._ours(deployment)
         if told is None:
             raise NotDeployedError(f"nothing is deployed to Vertex AI under the name '{deployment}'")
-        return self.account.raw(self._url(told), body)
+        asked = newest(told)
+        if asked is None or percent(told, asked) == 100:
+            return self.account.raw(self._url(told), body)[0]
+        return self._ask_one(told, asked, body)
+
+    def _ask_one(self, told: Mapping[str, Any], asked: Mapping[str, Any], body: bytes) -> bytes:
+        """The answer of one of several that share the requests: they are asked until it is its turn.
+
+        https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/rawPredict
+        """
+        share = percent(told, asked)
+        for _ in range(tries(share)):
+            answer, headers = self.account.raw(self._url(told), body)
+            served = headers.get("X-Vertex-AI-Deployed-Model-Id", "")
+            if served == asked["id"]:
+                return answer
+            if not served:
+                raise DeployError(
+                    "Vertex AI does not say which of the versions answered",
+                    hint="look at the new one yourself: --no-wait leaves this out; or give it --traffic 100",
+                )
+        raise DeployError(
+            f"none of {tries(share)} requests went to version {asked['modelVersionId']}, with {share} %",
+            hint="see how it does: `truss status`",
+        )
 
     def _ours(self, deployment: str) -> Any | None:
-        where = endpoint_name(self.account, f"{_PREFIX}{deployment}")
-        told = self.account.found(_API, _ENDPOINTS, name=where)
+        where = endpoint_name(self.account, f"{PREFIX}{deployment}")
+        told = self.account.found(API, ENDPOINTS, name=where)
         return told if told is not None and marked(told) == deployment else None
 
     def _version(self, deployment: str, version: str) -> Any:
-        full = f"{model_name(self.account, f'{_PREFIX}{deployment}')}@{version}"
-        return self.account.call(_API, _MODELS, "get", name=full)
+        full = f"{model_name(self.account, f'{PREFIX}{deployment}')}@{version}"
+        return self.account.call(API, MODELS, "get", name=full)
 
     def _status(self, told: Mapping[str, Any]) -> Status:
         deployment = marked(told)
-        current = _current(told)
+        current = newest(told)
         if current is None:
             why = ("nothing that is deployed to the endpoint gets requests",)
             return Status(
@@ -508,16 +471,16 @@ class VertexPlatform(Kinds[Account]):
         ready = status.get("availableReplicaCount", wanted)
         # Also one that somebody else has deployed there.
         version = f"{current['model'].partition('@')[0]}@{current['modelVersionId']}"
-        image = self.account.call(_API, _MODELS, "get", name=version)["containerSpec"]["imageUri"]
+        image = self.account.call(API, MODELS, "get", name=version)["containerSpec"]["imageUri"]
         state: State = "healthy" if ready >= wanted else "starting"
-        percent = _percent(told, current)
-        split = f"it gets {percent} % of the requests; deploying gives it all" if percent < 100 else ""
+        share = percent(told, current)
+        split = f"it gets {share} % of the requests; --traffic 100 gives it all" if share < 100 else ""
         detail = tuple(filter(None, (status.get("message", ""), split)))
         return Status(deployment, VertexTarget.name, state, self._url(told), image, ready, wanted, detail)
 
     def _url(self, told: Mapping[str, Any]) -> str:
         """Where an endpoint is asked."""
-        return f"{_host(told) or self.account.address(_API)}/v1/{told['name']}:rawPredict"
+        return f"{_host(told) or self.account.address(API)}/v1/{told['name']}:rawPredict"
 
 
 def _number(version: Mapping[str, Any]) -> int:

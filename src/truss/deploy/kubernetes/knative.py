@@ -12,6 +12,7 @@ from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
 from truss.deploy.kubernetes.permissions import role
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.deploy.target import Feature, Status, option
@@ -54,6 +55,8 @@ class KnativeTarget:
 
     def plan(self, release: Release, options: KnativeOptions) -> Plan:
         """The manifests."""
+        check_copies(options, self.name, "min_replicas", "max_replicas")
+        pods.check(release, options, self.name)
         resources = tuple(_resources(release, options))
         files = manifest_files(resources, options.namespace)
         return Plan(self.name, release.name, resources, files, tuple(_notes(release, options)))
@@ -83,7 +86,7 @@ def _service(release: Release, options: KnativeOptions) -> dict[str, Any]:
         metadata["labels"] = {**metadata["labels"], "networking.knative.dev/visibility": "cluster-local"}
     scale = {
         "autoscaling.knative.dev/min-scale": str(options.min_replicas),
-        "autoscaling.knative.dev/max-scale": str(options.max_replicas),
+        "autoscaling.knative.dev/max-scale": str(max(options.min_replicas, options.max_replicas)),
         "autoscaling.knative.dev/target": str(options.concurrency),
         "serving.knative.dev/progress-deadline": "1800s",
     }

@@ -12,6 +12,7 @@ from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
 from truss.deploy.kubernetes.permissions import role
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.deploy.target import Feature, Status, option
@@ -55,6 +56,8 @@ class KServeTarget:
 
     def plan(self, release: Release, options: KServeOptions) -> Plan:
         """The manifests."""
+        check_copies(options, self.name, "min_replicas", "max_replicas")
+        pods.check(release, options, self.name)
         resources = tuple(_resources(release, options))
         files = manifest_files(resources, options.namespace)
         return Plan(self.name, release.name, resources, files, tuple(_notes(release, options)))
@@ -82,7 +85,7 @@ def _inference_service(release: Release, options: KServeOptions) -> dict[str, An
     predictor = {
         **pods.pod_spec(release, options, {**container, **{name: every[name] for name in wanted}}),
         "minReplicas": options.min_replicas,
-        "maxReplicas": options.max_replicas,
+        "maxReplicas": max(options.min_replicas, options.max_replicas),
         "timeout": options.timeout,
         **({} if knative else {"terminationGracePeriodSeconds": pods.grace(release)}),
     }

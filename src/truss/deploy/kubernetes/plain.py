@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.files import manifest_files
 from truss.deploy.kubernetes.permissions import role
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import PORT, Release
 from truss.deploy.target import Feature, State, Status, option
@@ -51,6 +52,8 @@ class KubernetesTarget:
 
     def plan(self, release: Release, options: KubernetesOptions) -> Plan:
         """The manifests."""
+        check_copies(options, self.name, "min_replicas", "max_replicas", by=["target_cpu"])
+        pods.check(release, options, self.name)
         resources = tuple(_resources(release, options))
         return Plan(
             self.name,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from truss.deploy.options import refuse_unused
 from truss.deploy.plan import Resource, SecretValue
 from truss.deploy.release import LIVE, PORT, READY, Release
 from truss.deploy.target import Options, option
@@ -36,6 +37,17 @@ class ClusterOptions(Options, frozen=True, kw_only=True):
     node_selector: Annotated[
         dict[str, str], option("Labels of the nodes that it runs on, e.g. of those with a kind of GPU.")
     ] = msgspec.field(default_factory=dict)
+
+
+def check(release: Release, options: ClusterOptions, target: str) -> None:
+    """Refuse what no pod of the release would heed.
+
+    Raises:
+        PlanError: it asks for nothing that the option would name.
+    """
+    if release.accelerator is None:
+        hint = "leave it out, or ask for GPUs: `resources: {accelerator: T4}`"
+        refuse_unused(options, target, ["gpu_resource"], "without GPUs", hint)
 
 
 def labels(release: Release) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from truss.deploy.options import check_copies
 from truss.deploy.plan import Plan, Resource, SecretValue
 from truss.deploy.ray import cluster, files
 from truss.deploy.ray.dashboard import Dashboard
@@ -212,6 +213,7 @@ def _check(release: Release, options: RayOptions) -> None:
             where="deploy.ray.min_replicas",
             hint="give --max-replicas as well, or --min-replicas 1",
         )
+    check_copies(options, RayTarget.name, "min_replicas", "max_replicas", by=["target_ongoing_requests"])
     if options.gpus > 1 and options.gpus != int(options.gpus):
         raise PlanError(
             f"Ray gives parts of one GPU, or whole ones, not {options.gpus:g}", where="deploy.ray.gpus"

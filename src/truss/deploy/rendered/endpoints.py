@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
+from truss.deploy.options import check_copies, refuse_unused
 from truss.deploy.plan import File, Plan, Price
 from truss.deploy.release import PORT, READY, Release
 from truss.deploy.rendered.base import refuse_connection, rendered_plan
@@ -105,6 +106,10 @@ def _check(release: Release, options: EndpointsOptions) -> None:
             where="--access",
             hint="write authenticated, public or private",
         )
+    check_copies(options, EndpointsTarget.name, "min_replicas", "max_replicas")
+    if options.min_replicas:
+        hint = "leave it out, or let it go down to none: --min-replicas 0"
+        refuse_unused(options, EndpointsTarget.name, ["idle_minutes"], "where a copy always runs", hint)
 
 
 def _size(release: Release) -> tuple[Size, str]:
@@ -124,7 +129,7 @@ def _program(release: Release, options: EndpointsOptions, size: Size) -> str:
         "instance_type": instance,
         "instance_size": count,
         "min_replica": options.min_replicas,
-        "max_replica": options.max_replicas,
+        "max_replica": max(options.min_replicas, options.max_replicas),
         "scale_to_zero_timeout": options.idle_minutes if options.min_replicas == 0 else None,
     }
     new = {"vendor": "aws", "region": options.region, "type": options.access}
@@ -132,19 +137,21 @@ def _program(release: Release, options: EndpointsOptions, size: Size) -> str:
     return (
         f'"""The model {release.name} on Hugging Face\'s Inference Endpoints: `{_COMMAND}`."""\n\n'
         "import os\n\n"
-        "from huggingface_hub import HfApi\n"
-        "from huggingface_hub.errors import HfHubHTTPError\n\n"
+        "from huggingface_hub import HfApi, errors\n\n"
         f"NAME = {release.name!r}\n"
         f"SECRETS = {list(release.secret_variables)!r}  # variables that hold their values\n"
         f"SETTINGS = {{\n{listed}}}\n"
-        f"NEW = {new!r}  # what stays as it was made\n\n\n"
+        f"NEW = {new!r}  # what stays as it was made\n"
+        "HINT = 'set HF_TOKEN to a token that may write endpoints'\n\n\n"
         "def main() -> None:\n"
         '    """Make the endpoint, or bring it up to date, and wait until it answers."""\n'
+        "    if missing := [name for name in SECRETS if name not in os.environ]:\n"
+        "        raise SystemExit('set the values of the secrets first: ' + ', '.join(missing))\n"
         "    settings = {**SETTINGS, 'secrets': {name: os.environ[name] for name in SECRETS}}\n"
         "    api = HfApi()\n"
         "    try:\n"
         "        api.get_inference_endpoint(NAME)\n"
-        "    except HfHubHTTPError as error:\n"
+        "    except errors.HfHubHTTPError as error:\n"
         "        if error.response.status_code != 404:\n"
         "            raise\n"
         "        endpoint = api.create_inference_endpoint(NAME, **settings, **NEW)\n"
@@ -152,7 +159,15 @@ def _program(release: Release, options: EndpointsOptions, size: Size) -> str:
         "        endpoint = api.update_inference_endpoint(NAME, **settings)\n"
         "    print(endpoint.wait().url)\n\n\n"
         'if __name__ == "__main__":\n'
-        "    main()\n"
+        "    try:\n"
+        "        main()\n"
+        "    except errors.LocalTokenNotFoundError:\n"
+        "        raise SystemExit(f'there is no token of Hugging Face: {HINT}') from None\n"
+        "    except errors.HfHubHTTPError as error:\n"
+        "        hint = f': {HINT}' if error.response.status_code in (401, 403) else ''\n"
+        "        raise SystemExit(f'Hugging Face refuses: {error}{hint}') from None\n"
+        "    except errors.InferenceEndpointError as error:\n"
+        "        raise SystemExit(f'{error}: see the logs on the page of {NAME}') from None\n"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Plan
 from truss.deploy.release import PORT, Release
 from truss.deploy.rendered.base import refuse_connection, rendered_plan
@@ -49,6 +50,7 @@ class ModalTarget:
 
     def plan(self, release: Release, options: ModalOptions) -> Plan:
         """The app's file."""
+        check_copies(options, self.name, "min_containers", "max_containers")
         file = File("modal_app.py", _app(release, options))
         return rendered_plan(self.name, release, [file], _COMMAND, tuple(_notes(release)))
 
@@ -65,7 +67,7 @@ def _app(release: Release, options: ModalOptions) -> str:
         *([f"gpu={_gpu(release)!r}"] if release.accelerator is not None else []),
         *([f"secrets=[modal.Secret.from_name({release.name!r})]"] if release.secrets else []),
         f"min_containers={options.min_containers}",
-        f"max_containers={options.max_containers}",
+        f"max_containers={max(options.min_containers, options.max_containers)}",
         f"timeout={options.timeout}",
     ]
     secret = options.registry_secret

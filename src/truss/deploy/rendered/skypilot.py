@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NoReturn
 
+from truss.deploy.options import check_copies
 from truss.deploy.plan import File, Plan
 from truss.deploy.release import PORT, READY, Release
 from truss.deploy.rendered.base import refuse_connection, rendered_plan
@@ -45,6 +46,7 @@ class SkyPilotTarget:
 
     def plan(self, release: Release, options: SkyPilotOptions) -> Plan:
         """The service's file."""
+        check_copies(options, self.name, "min_replicas", "max_replicas")
         file = File("service.yaml", yaml_text(_service(release, options)))
         return rendered_plan(self.name, release, [file], _command(release), tuple(_notes(release)))
 
@@ -76,7 +78,7 @@ def _service(release: Release, options: SkyPilotOptions) -> Mapping[str, Any]:
             "readiness_probe": {"path": READY, "initial_delay_seconds": 1800},
             "replica_policy": {
                 "min_replicas": options.min_replicas,
-                "max_replicas": options.max_replicas,
+                "max_replicas": max(options.min_replicas, options.max_replicas),
                 "target_qps_per_replica": options.rate,
             },
         },

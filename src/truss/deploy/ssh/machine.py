@@ -209,6 +209,11 @@ class Machine:
             return _connection_error(error, text)
         if "address already in use" in text.lower() or "port is already allocated" in text.lower():
             error.hint = "another program has the port: --port"
+        if "could not enable linger" in text.lower():
+            error.hint = (
+                "the user's units end with their last connection: let root allow it once there, with "
+            )
+            error.hint += "`loginctl enable-linger USER`"
         return error
 
 

@@ -21,6 +21,7 @@ from truss.deploy.release import PREDICT, READY
 from truss.deploy.ssh.machine import Machine
 from truss.deploy.ssh.unit import (
     ENGINES,
+    LINGER,
     SECRETS,
     UNIT,
     Place,
@@ -104,7 +105,8 @@ class SshPlatform:
         """Stop the unit and remove it, with its images; remove the secrets."""
         folder = self._place().folder(found.name)
         if found.kind == SECRETS:
-            self.machine.run(f"rm -rf {_quoted(folder)}/secrets; rmdir {_quoted(folder)} 2>/dev/null || true")
+            secrets = f"{_quoted(folder)}/secrets"
+            self.machine.run(f"rm -rf {secrets} {secrets}.new; rmdir {_quoted(folder)} 2>/dev/null || true")
             return
         record = self._record(found.name)
         if record is None:
@@ -248,8 +250,12 @@ class SshPlatform:
         return Found(UNIT, name, body, record.deployment)
 
     def _secrets(self, name: str) -> Found | None:
-        folder = _quoted(self._place().folder(name))
-        archive = self.machine.output(f"[ ! -d {folder}/secrets ] || tar -C {folder}/secrets -cf - .")
+        """What there is of them: nothing in them where writing them broke off."""
+        secrets = f"{_quoted(self._place().folder(name))}/secrets"
+        archive = self.machine.output(
+            f"if [ -d {secrets} ]; then tar -C {secrets} -cf - .; "
+            f"elif [ -d {secrets}.new ]; then tar -cf - --files-from /dev/null; fi"
+        )
         if not archive:
             return None
         return Found(SECRETS, name, dict(_contents(archive)), name)
@@ -284,7 +290,7 @@ class SshPlatform:
         }
         folder, linger = _quoted(place.folder(name)), ""
         if self.options.scope == "user":
-            linger = "loginctl enable-linger; "  # else it would end with the user's last connection
+            linger = f"{LINGER}; "
         self.machine.run(
             f"mkdir -p {folder} {_quoted(place.units)}; tar -C {folder} -xpof -; "
             f"mv {folder}/{unit} {_quoted(place.unit(name))}; {linger}{self._systemctl} daemon-reload; "

@@ -29,6 +29,12 @@ ENGINES = ("podman", "docker")
 
 DEPLOYMENT_LABEL = "ai.truss.deployment"
 
+LINGER = "[ -e /var/lib/systemd/linger/$(id -un) ] || loginctl enable-linger"
+"""Has a user's units go on without a connection of theirs, unless somebody else has done it for them.
+
+https://www.freedesktop.org/software/systemd/man/latest/loginctl.html
+"""
+
 _BETWEEN_STARTS = 2
 _BESIDES_GRACE = 15
 """Seconds that the engine may take to stop a container, besides those that the server may."""
@@ -299,7 +305,7 @@ mkdir -p "$folder" "{here.units}"
 install -m 600 environment "$folder/environment"
 {secrets}install -m 644 {unit_name(name)} "{here.unit(name)}"
 {place.engine} image inspect {body["image"]} >/dev/null 2>&1 || {place.engine} pull {body["image"]}
-{"loginctl enable-linger" + chr(10) if user else ""}{control} daemon-reload
+{LINGER + chr(10) if user else ""}{control} daemon-reload
 {control} enable {unit_name(name)}
 {control} restart {unit_name(name)}
 """
