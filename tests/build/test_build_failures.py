@@ -1,10 +1,12 @@
 """Builds that fail say why, in a line, and leave nothing half done."""
 
 import base64
+import contextlib
 import json
 import subprocess
 
 import pytest
+from token_server import running_token_server
 
 from truss.testing.registry import PASSWORD, USER, running_registry
 
@@ -27,10 +29,15 @@ def disk():
     return with_disk
 
 
-@pytest.fixture(scope="module")
-def protected(tmp_path_factory):
-    with running_registry(tmp_path_factory.mktemp("protected"), protected=True) as running:
-        yield running
+@pytest.fixture(scope="module", params=["password", "token"])
+def protected(request, tmp_path_factory):
+    """A registry that wants a password, or a token that is given for one."""
+    folder = tmp_path_factory.mktemp("protected")
+    with contextlib.ExitStack() as stack:
+        auth = None
+        if request.param == "token":
+            auth = stack.enter_context(running_token_server(folder / "tokens")).auth
+        yield stack.enter_context(running_registry(folder / "registry", protected=True, auth=auth))
 
 
 def failed(done, *expected):

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from truss.errors import BrokenImageError, ImageError, RegistryError, RegistryUnavailableError
+from truss.errors import (
+    BrokenImageError,
+    ImageError,
+    RegistryAuthError,
+    RegistryError,
+    RegistryUnavailableError,
+)
 from truss.oci.content import Content
 from truss.oci.descriptor import Blob
 from truss.oci.registry import RemoteRepository, same_origin
@@ -121,7 +127,12 @@ class Upload:
         """Have the registry take the blob over from another repository; `None` when it did."""
         assert self._blob.origin is not None
         query = {"mount": str(self._blob.digest), "from": self._blob.origin.name}
-        answer = self._repository.send(Request("POST", self._repository.url("blobs/uploads/", **query)))
+        try:
+            answer = self._repository.send(Request("POST", self._repository.url("blobs/uploads/", **query)))
+        except (
+            RegistryAuthError
+        ):  # of the other repository: whether we may write to this one, an upload tells
+            return self._noted() or self._begin()
         if answer.status == 201:
             return None
         if noted := self._noted():
