@@ -217,6 +217,17 @@ def stop(truss_dir: Path | None, *, engine: Engine | None = None) -> list[Contai
     found = engine.containers(None if truss_dir is None else truss_dir.resolve())
     for container in found:
         end(container, engine=engine)
+    SecretFiles(local_home(), engine).clear()
+    return found
+
+
+def all_images(engine: Engine) -> list[dict[str, Any]]:
+    """The images of all Trusses that an engine holds: their names, id and size in bytes.
+
+    What containers that are gone have left of their secrets on this machine is removed by the way.
+    """
+    found = engine.images()
+    SecretFiles(local_home(), engine).clear()
     return found
 
 

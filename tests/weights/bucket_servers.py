@@ -10,11 +10,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import Request, urlopen
+
+from aws_server import wait_for
 
 from truss.testing.engine import free_port
 
@@ -25,16 +26,6 @@ FILES = {
     "model/readme.md": b"not wanted",
 }
 KEYS = json.dumps({"aws_access_key_id": "me", "aws_secret_access_key": "mine", "aws_region": "us-east-1"})
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), urlopen(url, timeout=5):
-            return
-        assert process.poll() is None, "the server ended"
-        assert time.monotonic() < deadline, f"{url} does not answer"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
