@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from truss.build import LayerCache, context
+from truss.build.chosen import chosen_lock
 from truss.build.containers import PORT, image_in_engine, image_name, secrets_of, wait_until_ready
 from truss.build.contents import APP
 from truss.build.engine import Container, Engine, Start, find_engine
@@ -37,15 +38,19 @@ def build_image(
     engine: Engine | None = None,
     folder: Path | None = None,
     tag: str | None = None,
+    locked: bool = False,
     say: Say = lambda _: None,
 ) -> str:
     """The name of the Truss's image in the engine; built, and loaded into it, when it changed.
+
+    It has exactly the base and wheels of the Truss's lock, if there is one that fits.
 
     Args:
         truss_dir: The Truss.
         engine: Which engine; default: Docker, else podman.
         folder: Have the engine build it, from a context that is written there and stays.
         tag: What the image is called besides.
+        locked: Whether there has to be a lock that fits.
         say: Told what goes on.
 
     Raises:
@@ -56,7 +61,9 @@ def build_image(
     cache = LayerCache(cache_dir() / "images")
     secrets = Secrets(secrets_of(config))
     engine = engine or find_engine()
-    name = image_in_engine(truss_dir, config, engine, cache, _platform(), say, secrets, folder)
+    platform = _platform()
+    lock = chosen_lock(truss_dir, config, [platform], say, locked=locked)
+    name = image_in_engine(truss_dir, config, engine, cache, platform, say, secrets, folder, lock)
     if tag is None:
         return name
     engine.tag(name, tag)
@@ -73,6 +80,7 @@ def run(
     watch: bool = False,
     folder: Path | None = None,
     tag: str | None = None,
+    locked: bool = False,
     say: Say = lambda _: None,
 ) -> Container:
     """Run a Truss in a container, and return once it answers; if this is interrupted, it is removed.
@@ -84,8 +92,9 @@ def run(
         engine: Which engine; default: Docker, else podman.
         timeout: Seconds that it may take.
         watch: Whether the container reads the model's code where it is here, and takes up edits of it.
-        folder: As for `build_image`; so is `tag`.
+        folder: As for `build_image`; so are `tag` and `locked`.
         tag: What the image is called besides.
+        locked: Whether there has to be a lock that fits.
         say: Told what goes on.
 
     Raises:
@@ -94,7 +103,7 @@ def run(
     """
     engine = engine or find_engine()
     config = read_config(truss_dir)
-    image = build_image(truss_dir, engine=engine, folder=folder, tag=tag, say=say)
+    image = build_image(truss_dir, engine=engine, folder=folder, tag=tag, locked=locked, say=say)
     files = SecretFiles(local_home(), engine)
     with files.for_a_start(Secrets(config.secrets)) as mounts:
         start = Start(image, truss_dir.resolve(), port, mounts=mounts, gpus=gpus or config.resources.use_gpu)
@@ -208,6 +217,17 @@ def stop(truss_dir: Path | None, *, engine: Engine | None = None) -> list[Contai
     found = engine.containers(None if truss_dir is None else truss_dir.resolve())
     for container in found:
         end(container, engine=engine)
+    SecretFiles(local_home(), engine).clear()
+    return found
+
+
+def all_images(engine: Engine) -> list[dict[str, Any]]:
+    """The images of all Trusses that an engine holds: their names, id and size in bytes.
+
+    What containers that are gone have left of their secrets on this machine is removed by the way.
+    """
+    found = engine.images()
+    SecretFiles(local_home(), engine).clear()
     return found
 
 
@@ -216,7 +236,9 @@ def write_context(truss_dir: Path, folder: Path, *, say: Say = lambda _: None) -
     config = read_config(truss_dir)
     cache = LayerCache(cache_dir() / "images")
     secrets = Secrets(config.secrets)
-    context.write_context(truss_dir, config, folder, cache, _platform(), secrets=secrets, say=say)
+    platform = _platform()
+    lock = chosen_lock(truss_dir, config, [platform], say)
+    context.write_context(truss_dir, config, folder, cache, platform, secrets=secrets, say=say, lock=lock)
     return f"truss/{image_name(config, truss_dir)}:latest"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from truss import containers, deploy
-from truss.build import Built, LayerCache, Options, build, found_lock, write_lock
+from truss.build import Built, LayerCache, Options, add_to_lock, build, found_lock
 from truss.build.archive import archive
 from truss.build.cache import key_of
 from truss.build.own import server_layers, truss_digest, truss_layers
@@ -480,5 +480,5 @@ class Deployment:
             except ImageError as error:
                 say(f"The lock is not used: {error.message}")
         built = build(self.truss_dir, self.config, Options(platforms, secrets=secrets), cache, say)
-        write_lock(self.truss_dir, built.lock.beside(lock))
+        add_to_lock(self.truss_dir, built.lock)
         return built

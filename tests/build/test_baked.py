@@ -6,6 +6,7 @@ import hashlib
 import httpx
 import pytest
 import zstandard
+from bucket_servers import FILES, KEYS, running_gs, running_s3
 from hub_server import running_hub
 from web_server import running_web
 
@@ -166,3 +167,77 @@ def test_repositories_of_the_hub_are_where_its_libraries_look(bench, engine, sma
         )
         built = bench.build(folder, "hub:1")
     assert answer(engine, built["reference"]) == {"predictions": ['{"a": 1}']}
+
+
+READS_BUCKETS = """
+import hashlib
+from pathlib import Path
+
+
+class Model:
+    def load(self):
+        names = ("weights.bin", "deep/er.txt")
+        files = [Path("/models", store, name) for store in ("s3", "gs") for name in names]
+        self.found = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+    def predict(self, request):
+        return {"predictions": self.found}
+"""
+BUCKETS_ANSWER = {
+    "predictions": [
+        hashlib.sha256(FILES[f"model/{name}"]).hexdigest() for name in ("weights.bin", "deep/er.txt")
+    ]
+    * 2
+}
+
+
+@pytest.fixture
+def buckets(monkeypatch, tmp_path_factory):
+    """Buckets of both kinds; gives the variables that tell a process where they are, and what opens one."""
+    folders = (tmp_path_factory.mktemp("s3"), tmp_path_factory.mktemp("gs"))
+    with running_s3(folders[0]) as s3, running_gs(folders[1]) as gs:
+        variables = {"AWS_ENDPOINT_URL": s3, "STORAGE_EMULATOR_HOST": gs, "TRUSS_SECRET_keys": KEYS}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield variables
+
+
+def of_buckets(small, name, when):
+    """A Truss of a model that reads a prefix of each bucket."""
+    folder = small(
+        name,
+        config="secrets: {keys: null}\nweights:\n"
+        "- {source: 's3://models/model', mount_location: /models/s3, auth_secret_name: keys, "
+        f"ignore_patterns: ['*.md'], fetch_at: {when}}}\n"
+        f"- {{source: 'gs://models/model', mount_location: /models/gs, fetch_at: {when}}}\n",
+    )
+    (folder / "model" / "model.py").write_text(READS_BUCKETS)
+    return folder
+
+
+@pytest.mark.parametrize("builder", ["none", "docker"])
+def test_both_builders_bake_what_lies_in_buckets(bench, engine, small, buckets, monkeypatch, builder):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    name = f"buckets-{builder}"
+    folder = of_buckets(small, name, "build")
+    built = bench.build(folder, f"{name}:1", "--builder", builder)
+    for variable in buckets:
+        monkeypatch.delenv(variable)
+    assert answer(engine, built["reference"]) == BUCKETS_ANSWER
+    if builder == "none":
+        _, everything = layers(bench, name, built)
+        assert FILES["model/weights.bin"] in everything
+        assert b"not wanted" in everything  # of the bucket that nothing is left out of
+        assert KEYS.encode() not in everything
+    else:
+        told = engine.docker("history", "--no-trunc", built["reference"])
+        assert KEYS not in told + engine.docker("inspect", built["reference"])
+
+
+@pytest.mark.parametrize("builder", ["none", "docker"])
+def test_a_container_fetches_from_buckets_when_it_starts(bench, engine, small, buckets, monkeypatch, builder):
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    name = f"start-{builder}"
+    built = bench.build(of_buckets(small, name, "start"), f"{name}:1", "--builder", builder)
+    words = [word for one in buckets.items() for word in ("--env", "=".join(one))]
+    assert answer(engine, built["reference"], *words) == BUCKETS_ANSWER

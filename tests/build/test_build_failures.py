@@ -1,15 +1,18 @@
 """Builds that fail say why, in a line, and leave nothing half done."""
 
 import base64
+import contextlib
 import json
 import subprocess
 
 import pytest
+from token_server import running_token_server
 
 from truss.testing.registry import PASSWORD, USER, running_registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.network, pytest.mark.xdist_group("images")]
 
+BUILDERS = ["none", "docker"]
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "--")
 
 
@@ -27,10 +30,15 @@ def disk():
     return with_disk
 
 
-@pytest.fixture(scope="module")
-def protected(tmp_path_factory):
-    with running_registry(tmp_path_factory.mktemp("protected"), protected=True) as running:
-        yield running
+@pytest.fixture(scope="module", params=["password", "token"])
+def protected(request, tmp_path_factory):
+    """A registry that wants a password, or a token that is given for one."""
+    folder = tmp_path_factory.mktemp("protected")
+    with contextlib.ExitStack() as stack:
+        auth = None
+        if request.param == "token":
+            auth = stack.enter_context(running_token_server(folder / "tokens")).auth
+        yield stack.enter_context(running_registry(folder / "registry", protected=True, auth=auth))
 
 
 def failed(done, *expected):
@@ -81,6 +89,33 @@ def test_wrong_credentials_and_none(bench, protected, small, tmp_path, password)
     assert "b4d-password" not in done.stderr
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_wrong_credentials_for_the_base(bench, engine, protected, small, tmp_path, builder):
+    done = bench.run(
+        *("build", small("unread"), "--output", tmp_path / "image.tar", "--builder", builder),
+        *("--base", f"{protected.host}/base:1"),
+        DOCKER_AUTH_CONFIG=json.dumps({"auths": {protected.host: {"auth": auth("b4d-password")}}}),
+        DOCKER_CONFIG=str(tmp_path),
+        DOCKER_HOST=engine.host,
+    )
+    failed(done, protected.host, "refuses the credentials", "docker login")
+    assert not (tmp_path / "image.tar").exists()
+
+
+@pytest.mark.engine
+def test_wrong_credentials_of_an_engine(bench, engine, protected, small, tmp_path):
+    auths = {protected.host: {"auth": auth("b4d-password")}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    done = bench.run(
+        *("build", small("unpushed"), "--push", f"{protected.host}/unpushed:1", "--builder", "docker"),
+        DOCKER_CONFIG=str(tmp_path),
+        DOCKER_HOST=engine.host,
+    )
+    failed(done, "`docker push` failed", "docker login")
+    assert "b4d-password" not in done.stderr
+
+
 def test_right_credentials(bench, protected, small):
     done = bench.run(
         *("build", small("taken"), "--push", f"{protected.host}/taken:1"),
@@ -93,8 +128,36 @@ def auth(password):
     return base64.b64encode(f"{USER}:{password}".encode()).decode()
 
 
-def test_a_base_that_is_not_there(bench, small, tmp_path):
+@pytest.mark.engine
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_base_that_is_not_there(bench, engine, small, tmp_path, builder):
     base = f"{bench.registry}/nothing:1"
-    done = bench.run("build", small("nobase"), "--output", tmp_path / "layout", "--base", base)
+    words = ("--output", tmp_path / "image.tar", "--base", base, "--builder", builder)
+    done = bench.run("build", small("nobase"), *words, DOCKER_HOST=engine.host)
     failed(done, base.removesuffix(":1"), "version '1' was not found")
-    assert not (tmp_path / "layout").exists()
+    assert not (tmp_path / "image.tar").exists()
+
+
+@pytest.mark.engine
+def test_full_disks_where_an_engines_build_writes(bench, engine, small, disk, tmp_path):
+    folder = small("engines")
+    full = disk(tmp_path / "full", "size=1m")
+    words = ("build", folder, "--builder", "docker", "--output")
+    reached = {"DOCKER_HOST": engine.host}
+    done = bench.run(*words, tmp_path / "image.tar", program=full, TMPDIR=str(tmp_path / "full"), **reached)
+    failed(done, "o space left on device", str(tmp_path / "full"), "free some space")
+    done = bench.run(*words, tmp_path / "full" / "image.tar", program=full, **reached)
+    failed(done, "o space left on device", "free some space")
+    done = bench.run("build-context", folder, tmp_path / "full" / "context", program=full)
+    failed(done, "o space left on device", str(tmp_path / "full"), "free some space")
+
+
+@pytest.mark.engine
+def test_a_cache_that_cannot_be_written_stops_an_engines_build(bench, engine, small, disk, tmp_path):
+    program = disk(tmp_path / "readonly", "ro")
+    words = ("--builder", "docker", "--output", tmp_path / "image.tar")
+    done = bench.run(
+        "build", small("ro"), *words, cache=tmp_path / "readonly", program=program, DOCKER_HOST=engine.host
+    )
+    failed(done, "the cache cannot be written", "TRUSS_CACHE_DIR")
+    assert not (tmp_path / "image.tar").exists()

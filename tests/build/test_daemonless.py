@@ -15,6 +15,7 @@ from truss.testing.engine import free_port, wait_until_ready
 pytestmark = [pytest.mark.registry, pytest.mark.network, pytest.mark.xdist_group("images")]
 
 
+FOREIGN = Path(__file__).parents[2] / ".images" / "base-arm64.tar"
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]
 
 
@@ -22,8 +23,8 @@ def layers_of(told, of="linux/amd64"):
     return {layer["created_by"]: layer for layer in told["layers"] if layer["platform"] == of}
 
 
-def files_of(layout: Path, platform: str = "linux/amd64") -> dict[str, bytes]:
-    """Everything in the layers that were put on the base."""
+def files_of(layout: Path, platform: str = "linux/amd64", *, base: bool = False) -> dict[str, bytes]:
+    """Everything in the layers that were put on the base; with `base` all that is in the base."""
     index = json.loads((layout / "index.json").read_text())
     found: dict[str, bytes] = {}
 
@@ -42,7 +43,7 @@ def files_of(layout: Path, platform: str = "linux/amd64") -> dict[str, bytes]:
         if f"{config['os']}/{config['architecture']}" != platform:
             continue
         found["config"] = json.dumps(config).encode()
-        for layer in image["layers"][1:]:
+        for layer in image["layers"][:1] if base else image["layers"][1:]:
             with tarfile.open(blob(layer["digest"])) as archive:
                 for member in archive:
                     if member.isfile():
@@ -128,6 +129,15 @@ def test_a_locked_build_is_the_same_byte_for_byte(bench, small, tmp_path):
     assert "requirements of the Truss" in done.stderr
 
 
+MACHINES = {"linux/amd64": 0x3E, "linux/arm64": 0xB7}
+"""By platform, what its programs and libraries say they are for."""
+
+
+def machines_in(files: dict[str, bytes]) -> list[int]:
+    """What the programs and libraries among some files are for."""
+    return [int.from_bytes(data[18:20], "little") for data in files.values() if data.startswith(b"\x7fELF")]
+
+
 def test_an_image_for_another_processor_has_its_wheels(bench, small, tmp_path):
     folder = small("both")
     done = bench.run(
@@ -136,14 +146,26 @@ def test_an_image_for_another_processor_has_its_wheels(bench, small, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["platforms"] == ["linux/amd64", "linux/arm64"]
     validate_layout(tmp_path / "layout")
-    for platform, machine in (("linux/amd64", 0x3E), ("linux/arm64", 0xB7)):
-        libraries = {
-            name: int.from_bytes(content[18:20], "little")
-            for name, content in files_of(tmp_path / "layout", platform).items()
-            if content.startswith(b"\x7fELF")
-        }
-        assert len(libraries) > 3
-        assert set(libraries.values()) == {machine}
+    for platform, machine in MACHINES.items():
+        found = machines_in(files_of(tmp_path / "layout", platform))
+        assert len(found) > 3
+        assert set(found) == {machine}
+
+
+@pytest.mark.skipif(not FOREIGN.exists(), reason="not set up: scripts/setup-base")
+def test_an_image_for_two_processors_stands_on_the_base_of_each(bench, small, tmp_path):
+    folder = small("founded")
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    done = bench.run("build", folder, *platforms, "--output", tmp_path / "layout")
+    assert done.returncode == 0, done.stderr
+    for platform, machine in MACHINES.items():
+        files = files_of(tmp_path / "layout", platform, base=True)
+        assert json.loads(files.pop("config"))["architecture"] == platform.partition("/")[2]
+        assert files["./usr/bin/python3.11"][18:20] == machine.to_bytes(2, "little")
+        assert len(machines_in(files)) > 100
+        assert set(machines_in(files)) == {machine}
+    lock = json.loads((folder / "truss.lock").read_text())
+    assert lock["bases"]["linux/amd64"] != lock["bases"]["linux/arm64"]
 
 
 def test_nothing_of_the_builder_is_in_the_image(bench, small, tmp_path, monkeypatch):

@@ -46,6 +46,9 @@ def test_no_engine(monkeypatch, tmp_path):
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "DOCKER_HOST"),
         ("permission denied while trying to connect", "right to use"),
         ("could not select device driver with capabilities: [[gpu]]", "NVIDIA"),
+        ("denied: requested access to the resource is denied", "docker login"),
+        ("unauthorized: authentication required", "podman login"),
+        ("write /image.tar: no space left on device", "free some space"),
     ],
 )
 def test_a_refusal_says_what_to_do(said, hint, tmp_path):

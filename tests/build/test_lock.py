@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from truss.build.lock import FILE, Lock, found_lock, read_lock, write_lock
 from truss.errors import ImageError
-from truss.oci import Platform
+from truss.oci import Platform, Reference
 
 LINES = st.lists(st.from_regex(r"[a-z]{1,9}==[0-9]{1,3} \\", fullmatch=True), max_size=5).map(
     lambda lines: "".join(f"{line}\n" for line in lines)
@@ -52,12 +52,15 @@ def test_platforms_of_the_same_wishes_stay_beside_each_other():
 
 def test_a_lock_of_other_wishes_is_refused():
     lock = lock_of(amd64="")
-    lock.check("3.11", "sha256:1")
+    base = Reference.parse("python:3.11-slim")
+    lock.check("3.11", "sha256:1", base)
     with pytest.raises(ImageError, match="the requirements of the Truss") as caught:
-        lock.check("3.11", "sha256:2")
+        lock.check("3.11", "sha256:2", base)
     assert "without --locked" in caught.value.hint
     with pytest.raises(ImageError, match="the version of Python"):
-        lock.check("3.12", "sha256:1")
+        lock.check("3.12", "sha256:1", Reference.parse("python:3.12-slim"))
+    with pytest.raises(ImageError, match="the base is to be ghcr"):
+        lock.check("3.11", "sha256:1", Reference.parse("ghcr.io/team/base:2"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,29 @@ def test_what_containers_read_goes_with_them(run, engine, small, tmp_path, monke
     assert httpx.post(f"{again['url']}/v1/models/model:predict", json={"inputs": []}).status_code == 200
     run("kill-all")
     assert values(home) == []
+
+
+@pytest.mark.parametrize("command", ["images", "kill-all"])
+def test_what_is_left_of_secrets_goes_with_the_next_command(
+    run, engine, small, tmp_path, monkeypatch, command
+):
+    monkeypatch.setenv("TRUSS_SECRET_key", "t0ken")
+    top = tmp_path / "home" / "containers"
+    folder = small("leaving", "open('/secrets/key').read()", "secrets: {key: null}\n")
+    told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    (ours,) = (one for one in top.iterdir() if one.is_dir())
+    (new,) = ours.iterdir()
+    old, used = top / "0123456789abcdef", top / "fedcba9876543210"  # as early versions laid them
+    for one in (old, used):
+        shutil.copytree(new, one)
+    image = engine.docker("inspect", told["container"], "--format", "{{.Image}}")
+    words = ("--label", "io.truss.container=/none", "--volume", f"{used / 'secrets'}:/secrets:ro", image)
+    early = engine.docker("create", *words)
+    run("images")
+    assert sorted(one.parents[1] for one in top.rglob("key")) == sorted((new, used))
+    engine.docker("rm", "--force", told["container"], early)
+    run(command)
+    assert list(top.rglob("key")) == []
 
 
 def test_what_a_container_reads_goes_when_it_is_watched_no_longer(run, bench, small, tmp_path, monkeypatch):

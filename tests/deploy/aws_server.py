@@ -40,7 +40,7 @@ def aws(folder: Path) -> Iterator[str]:
         for name, value in environment(url).items():
             patch.setenv(name, value)
         try:
-            _wait_for(f"{url}/moto-api/", process)
+            wait_for(f"{url}/moto-api/", process)
             yield url
         finally:
             process.terminate()
@@ -64,7 +64,8 @@ def reset(url: str) -> None:
         pass
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once a server answers at an address."""
     deadline = time.monotonic() + 60
     while True:
         with contextlib.suppress(OSError), urlopen(url, timeout=5):

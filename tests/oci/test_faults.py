@@ -29,6 +29,7 @@ from truss.oci import (
     Platform,
     Reference,
     Registry,
+    Repository,
     Transport,
     build_artifact,
     build_image,
@@ -38,6 +39,7 @@ from truss.oci import (
 )
 from truss.oci.auth import Authority, Challenge, parse_challenges
 from truss.oci.credentials import Found
+from truss.oci.sessions import Sessions
 from truss.oci.transport import Answer, Request, _redirected
 
 AMD64 = Platform("amd64")
@@ -214,6 +216,98 @@ def test_a_registry_may_want_larger_chunks(faulty, image):
         40_000,
         image.layers[0].size - 40_000,
     ]
+
+
+def as_usual(handler):
+    """Do what is asked."""
+    return False
+
+
+def break_off(registry, image, sessions):
+    """Push until the connection breaks in the middle of the second chunk, and let it be."""
+    registry.fail("PATCH", "uploads", as_usual)
+    registry.fail("PATCH", "uploads", dropped(4_000))
+    with pytest.raises(RegistryUnavailableError):
+        Client(registry.host, tries=1).push(image, sessions=sessions)
+    registry.seen.clear()
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    return Sessions(tmp_path / "uploads")
+
+
+def test_a_later_push_goes_on_where_the_registry_is(faulty, image, sessions):
+    break_off(faulty, image, sessions)
+    steps = []
+    pushed = Client(faulty.host).push(image, sessions=sessions, progress=steps.append)
+    assert arrived(faulty, image)
+    assert pushed.blobs[0].sent == image.layers[0].size - CHUNK - 4_000
+    assert faulty.count("POST", "uploads") == 1  # for the config
+    assert next(step.arrived for step in steps if step.descriptor.digest == image.layers[0].digest) == 14_000
+    assert list(sessions.folder.iterdir()) == []
+
+
+def test_a_later_push_without_notes_begins_anew(faulty, image, sessions):
+    break_off(faulty, image, sessions)
+    assert Client(faulty.host).push(image).blobs[0].sent == image.layers[0].size
+
+
+def forget(registry, sessions):
+    registry.uploads["0"] = None
+
+
+def change(registry, sessions):
+    registry.uploads["0"][0] ^= 1
+
+
+def deny(registry, sessions):
+    registry.fail("PATCH", "uploads", status(400))
+
+
+def spoil(registry, sessions):
+    for file in sessions.folder.iterdir():
+        file.write_text("no address")
+
+
+@pytest.mark.parametrize("happens", [forget, change, deny, spoil])
+def test_what_cannot_be_gone_on_with_is_begun_anew(faulty, image, sessions, happens):
+    break_off(faulty, image, sessions)
+    happens(faulty, sessions)
+    pushed = Client(faulty.host).push(image, sessions=sessions)
+    assert arrived(faulty, image)
+    assert pushed.blobs[0].sent >= image.layers[0].size
+    assert faulty.count("POST", "uploads") == 2
+    assert list(sessions.folder.iterdir()) == []
+
+
+def test_what_can_be_mounted_is_not_gone_on_with(faulty, image, sessions):
+    break_off(faulty, image, sessions)
+    faulty.blobs[str(image.layers[0].digest)] = whole(image.layers[0])
+    faulty.fail("HEAD", "blobs", status(404))
+    faulty.fail("POST", "uploads", status(201))
+    origin = Repository(faulty.host, "base")
+    known = replace(image, layers=(replace(image.layers[0], origin=origin),))
+    assert Client(faulty.host).push(known, sessions=sessions).blobs[0].how == "mounted"
+    assert list(sessions.folder.iterdir()) == []
+
+
+def test_an_upload_that_cannot_be_mounted_is_gone_on_with(faulty, image, sessions):
+    break_off(faulty, image, sessions)
+    known = replace(image, layers=(replace(image.layers[0], origin=Repository(faulty.host, "base")),))
+    pushed = Client(faulty.host).push(known, sessions=sessions)
+    assert arrived(faulty, image)
+    assert pushed.blobs[0].sent == image.layers[0].size - CHUNK - 4_000
+
+
+def test_an_upload_on_another_server_is_not_noted(image, sessions):
+    with scripted_registry(relative=True) as faulty:
+        port = faulty.host.partition(":")[2]
+        location = f"http://localhost:{port}/v2/team/model/blobs/uploads/away?state=1"
+        faulty.uploads["away"] = bytearray()
+        faulty.fail("POST", "uploads", status(202, Location=location))
+        break_off(faulty, image, sessions)
+        assert list(sessions.folder.iterdir()) == []
 
 
 def test_locations_without_a_host_are_understood(image):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ import pytest
 
 from truss.errors import RegistryUnavailableError
 from truss.oci import (
+    Digest,
     Entry,
     ImageConfig,
     Patience,
@@ -139,6 +142,85 @@ def test_a_push_that_was_given_up_goes_on_with_what_is_missing(registry, line, i
     pushed = push_image(both, name, registry=client(line), parallel=1)
     assert [one.how for one in pushed.blobs] == ["exists", "uploaded", "uploaded"]
     assert line.passed < 21 * MIB
+
+
+# Sends 4 MiB at a time, and stands still when it has sent `stop` bytes, for somebody to end it there.
+SENDER = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from truss.oci import *
+from truss.oci.sessions import Sessions
+
+class Stopping:
+    def __init__(self, content, stop):
+        self.content, self.stop, self.size = content, stop, content.size
+    def blocks(self, start=0):
+        at = start
+        for block in self.content.blocks(start):
+            if self.stop and at + len(block) > self.stop:
+                yield block[:self.stop - at]
+                print("stands", flush=True)
+                time.sleep(600)
+            yield block
+            at += len(block)
+
+folder, host, stop = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+layer = plain_layer([Entry.file("w", folder / "weights")])
+layer = replace(layer, blob=replace(layer.blob, content=Stopping(layer.blob.content, stop)))
+image = build_image(ImageConfig(Platform("amd64")), [layer])
+sessions = Sessions(folder / "uploads")
+name = Reference.parse(f"{host}/m:1")
+pushed = push_image(image, name, sessions=sessions, chunk_size=4 << 20, parallel=1)
+print(pushed.blobs[0].sent)
+"""
+
+
+@pytest.fixture
+def sender(tmp_path):
+    """Starts a process that pushes 20 MiB to a registry."""
+    (tmp_path / "weights").write_bytes(os.urandom(20 * MIB))
+
+    def start(host: str, stop: int = 0) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", SENDER, str(tmp_path), host, str(stop)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """End a process where it stands, giving it no time for anything."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stands\n"
+    process.kill()
+    process.communicate()
+
+
+def sent(process: subprocess.Popen[str]) -> int:
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return int(said)
+
+
+def layer_of(registry) -> int:
+    """The bytes of the layer that a registry got, which are seen to be what its digest says."""
+    layer = pull_image(Reference.parse(f"{registry.host}/m:1"), Platform("amd64")).image.layers[0]
+    assert Digest.of(layer.read()) == layer.digest
+    return layer.size
+
+
+def test_another_process_sends_only_the_rest(registry, sender, tmp_path):
+    killed(sender(registry.host, stop=12 * MIB))
+    assert len(list((tmp_path / "uploads").iterdir())) == 2  # the note, and a lock that nobody holds
+    assert sent(sender(registry.host)) == layer_of(registry) - 12 * MIB
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_what_the_registry_does_not_go_on_with_is_sent_again(registry, sender, tmp_path):
+    # In the middle of a chunk: this registry then takes nothing more at the chunk's address.
+    killed(sender(registry.host, stop=13 * MIB))
+    assert sent(sender(registry.host)) == layer_of(registry)
+    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 def test_a_download_goes_on_after_the_line_broke(line, image, tmp_path):

@@ -2,95 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import pytest
+from bucket_servers import FILES, KEYS, running_gs, running_s3
 
 from truss.errors import WeightsError
 from truss.weights.fetch import Fetcher
 from truss.weights.sources import Source
 
-FILES = {
-    "model/config.json": b"{}",
-    "model/weights.bin": os.urandom(9 << 20),  # more than one range
-    "model/deep/er.txt": b"deep",
-    "model/readme.md": b"not wanted",
-}
-KEYS = json.dumps({"aws_access_key_id": "me", "aws_secret_access_key": "mine", "aws_region": "us-east-1"})
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), urlopen(url, timeout=5):
-            return
-        assert process.poll() is None, "the server ended"
-        assert time.monotonic() < deadline, f"{url} does not answer"
-        time.sleep(0.1)
-
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of S3 that has a bucket `models`; gives its address."""
-    import s3fs
-
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    words = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
-    process = subprocess.Popen(words, stdout=log, stderr=log)
-    try:
-        wait_for(f"{url}/moto-api/", process)
-        files = s3fs.S3FileSystem(
-            key="me", secret="mine", endpoint_url=url, client_kwargs={"region_name": "us-east-1"}
-        )
-        files.call_s3("create_bucket", Bucket="models")
-        for name, content in FILES.items():
-            files.pipe_file(f"models/{name}", content)
+    with running_s3(tmp_path_factory.mktemp("s3")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")
 def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of Google's storage that has a bucket `models`; gives its address."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    folder = tmp_path_factory.mktemp("gs")
-    words = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1"]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        [*words, "--port", str(port), "--in-memory", "--default-bucket", "models"],
-        stdout=log,
-        stderr=log,
-        cwd=folder,
-    )
-    try:
-        wait_for(f"{url}/storage/v1/b/models", process)
-        for name, content in FILES.items():
-            put = f"{url}/upload/storage/v1/b/models/o?uploadType=media&name={quote(name, safe='')}"
-            with urlopen(Request(put, content, {"Content-Type": "application/octet-stream"}), timeout=60):
-                pass
+    with running_gs(tmp_path_factory.mktemp("gs")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def source(scheme: str, path: str = "models/model", **more: object) -> Source:

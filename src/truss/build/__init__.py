@@ -2,6 +2,16 @@
 
 from truss.build.cache import LayerCache
 from truss.build.daemonless import Built, Options, build
-from truss.build.lock import Lock, found_lock, read_lock, write_lock
+from truss.build.lock import Lock, add_to_lock, found_lock, read_lock, write_lock
 
-__all__ = ["Built", "LayerCache", "Lock", "Options", "build", "found_lock", "read_lock", "write_lock"]
+__all__ = [
+    "Built",
+    "LayerCache",
+    "Lock",
+    "Options",
+    "add_to_lock",
+    "build",
+    "found_lock",
+    "read_lock",
+    "write_lock",
+]

@@ -39,6 +39,21 @@ def base_reference(
     return replace(reference, repository=Repository(host, name))
 
 
+def stands_for(locked: Reference, wanted: Reference) -> bool:
+    """Whether a base that was taken is the one that is wanted: from a mirror, it has the mirror's name.
+
+    Args:
+        locked: The base as it was taken, with its digest.
+        wanted: The base as it is asked for, of no mirror.
+    """
+    if locked.tag != wanted.tag or wanted.digest not in (None, locked.digest):
+        return False
+    taken, asked = locked.repository, wanted.repository
+    if taken == asked:
+        return True
+    return asked.registry == DOCKER_HUB and f"/{taken.name}".endswith(f"/{asked.name}")
+
+
 def check_python(variables: Mapping[str, str], python: str, reference: Reference) -> None:
     """Refuse a base that says it holds another Python than the wheels are for.
 

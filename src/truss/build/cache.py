@@ -4,6 +4,7 @@
     <cache>/blobs/<digest>        their content
     <cache>/measured/<key>        the digest of a layer that is read from its file whenever it is needed
     <cache>/pushed/<key>          the repository that a layer was last pushed to
+    <cache>/uploads/<key>         where a registry takes the rest of a large file (`truss.oci.sessions`)
 
 Files are written beside and renamed, so that what has its name is whole. Nothing here is ever wrong, only
 unused: a folder that is too large may be deleted.

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from truss.build.cache import LayerCache
+from truss.build.chosen import Say
 from truss.build.context import lay_context, plan_context
-from truss.build.daemonless import Options, Say, build
+from truss.build.daemonless import Options, build
 from truss.build.dockerfile import needs_engine
 from truss.build.engine import Container, Engine
 from truss.build.inherited import inherited
+from truss.build.lock import Lock
 from truss.config import CONFIG_FILE, TrussConfig
 from truss.config.values import secret_variable
 from truss.errors import EngineError, ImageError
@@ -36,6 +38,7 @@ def image_in_engine(
     say: Say,
     secrets: Mapping[str, str | None] = MappingProxyType({}),
     folder: Path | None = None,
+    lock: Lock | None = None,
 ) -> str:
     """The name of the Truss's image in the engine: built, and loaded unless the engine holds the same.
 
@@ -48,16 +51,27 @@ def image_in_engine(
         say: Told what goes on.
         secrets: The values of the secrets that a build may ask for, by name.
         folder: Have the engine build, from a context that is written there and stays; None: as it has to be.
+        lock: Exactly which base and wheels; None: the newest that fit.
 
     Raises:
         EnvironmentBuildError, ImageError, MissingExtraError: it cannot be built.
         EngineError: the engine does not take it.
     """
     if needs_engine(config) or folder is not None:
-        return build_with_engine(
-            truss_dir, config, engine, None, cache, platform, secrets=secrets, say=say, folder=folder
+        called, _ = build_with_engine(
+            truss_dir,
+            config,
+            engine,
+            None,
+            cache,
+            platform,
+            lock=lock,
+            secrets=secrets,
+            say=say,
+            folder=folder,
         )
-    options = Options((platform,), secrets=secrets, attested=False)
+        return called
+    options = Options((platform,), lock=lock, secrets=secrets, attested=False)
     image = build(truss_dir, config, options, cache, say).image
     assert isinstance(image, Image)  # of one platform
     name = f"truss/{image_name(config, truss_dir)}:{image.digest.hex[:16]}"
@@ -76,12 +90,13 @@ def build_with_engine(
     platform: Platform,
     *,
     base: str | None = None,
+    lock: Lock | None = None,
     network: str = "",
     secrets: Mapping[str, str | None] = MappingProxyType({}),
     say: Say = lambda _: None,
     folder: Path | None = None,
     verify: bool = False,
-) -> str:
+) -> tuple[str, Lock]:
     """Build the image of a Truss with a container engine, which runs what its config asks for.
 
     Args:
@@ -92,6 +107,7 @@ def build_with_engine(
         cache: Where resolutions are kept.
         platform: For which platform the image is.
         base: The base, in place of the config's.
+        lock: Exactly which base and wheels; None: the newest that fit.
         network: The network that commands of the build have; empty: the engine's default.
         secrets: The values of the secrets that the build may ask for, by name.
         say: Told what goes on.
@@ -99,7 +115,7 @@ def build_with_engine(
         verify: Read data files again, even if their digests are remembered.
 
     Returns:
-        The name.
+        The name, and exactly which base and wheels the image has.
 
     Raises:
         EnvironmentBuildError, ImageError, MissingExtraError: the build context cannot be written, or a secret
@@ -109,18 +125,18 @@ def build_with_engine(
     readable = _build_secrets(truss_dir, config, secrets)
     handed_on = _handed_on(config, engine, say)
     planned = plan_context(
-        truss_dir, config, cache, platform, base, secrets, say, handed_on.keys(), verify=verify
+        truss_dir, config, cache, platform, base, secrets, say, handed_on.keys(), lock=lock, verify=verify
     )
     called = name or f"truss/{image_name(config, truss_dir)}:{planned.digest(cache)[:16]}"
     if name is None:
         if folder is None and engine.has_image(called):
-            return called
+            return called, planned.lock
         say(f"Building with {engine.program}{_because(config)}")
     with tempfile.TemporaryDirectory() as place:
         context = folder or Path(place) / "context"
         lay_context(planned, context, say)
         engine.build(context, called, network=network, secrets={**readable, **handed_on})
-    return called
+    return called, planned.lock
 
 
 def _because(config: TrussConfig) -> str:

@@ -12,10 +12,11 @@ from types import MappingProxyType
 
 from truss.build import contents, wheels
 from truss.build.baked import baked_entries, baked_layers
-from truss.build.base import base_reference, check_python
+from truss.build.base import check_python
 from truss.build.cache import LayerCache, key_of
-from truss.build.daemonless import Say, resolved
+from truss.build.chosen import Say, check_lock, chosen_base, chosen_wheels, lock_of
 from truss.build.dockerfile import BAKED, DATA, MODEL, SERVER, WHEELS, Part, read_fragment, render
+from truss.build.lock import Lock
 from truss.build.own import server_layers, truss_digest, truss_layers
 from truss.build.resolution import Target, unpack
 from truss.build.settings import container_settings
@@ -40,7 +41,7 @@ class Planned:
         dockerfile: The text of the Dockerfile, which names the base and the Truss by their digests.
         wanted: The requirements.
         target: What the wheels have to run on.
-        lock: Exactly which wheels.
+        lock: Exactly which base and wheels.
         baked: The weights from elsewhere.
     """
 
@@ -49,14 +50,19 @@ class Planned:
     dockerfile: str
     wanted: Wanted
     target: Target
-    lock: str
+    lock: Lock
     baked: tuple[Entry, ...]
+
+    @property
+    def wheels(self) -> str:
+        """Exactly which wheels."""
+        return self.lock.wheels_for(self.target.platform)
 
     def digest(self, cache: LayerCache) -> str:
         """What names exactly the context: the same wherever and whenever the same would be written."""
         layers = [*server_layers(cache), *baked_layers(self.baked, cache)]
         parts = [str(layer.diff_id) for layer in layers]
-        return key_of("context", _FORMAT, self.dockerfile, self.lock, *parts)
+        return key_of("context", _FORMAT, self.dockerfile, self.wheels, *parts)
 
 
 def write_context(
@@ -68,10 +74,11 @@ def write_context(
     base: str | None = None,
     secrets: Mapping[str, str | None] = MappingProxyType({}),
     say: Say = lambda _: None,
+    lock: Lock | None = None,
 ) -> None:
     """Plan the build context of a Truss and write it: see `plan_context` and `lay_context`."""
     _refuse_what_is_used(folder)  # before anything is fetched
-    planned = plan_context(truss_dir, config, cache, platform, base, secrets, say)
+    planned = plan_context(truss_dir, config, cache, platform, base, secrets, say, lock=lock)
     lay_context(planned, folder, say)
 
 
@@ -85,6 +92,7 @@ def plan_context(
     say: Say = lambda _: None,
     inherited: Collection[str] = (),
     *,
+    lock: Lock | None = None,
     verify: bool = False,
 ) -> Planned:
     """Find out what the build context of a Truss holds; weights from elsewhere are fetched.
@@ -98,22 +106,25 @@ def plan_context(
         secrets: The values of the secrets that open stores of weights, by name.
         say: Told what goes on.
         inherited: The ids of secrets that hand this machine's settings to commands (`truss.build.inherited`).
+        lock: Exactly which base and wheels; None: the newest that fit.
         verify: Read data files again, even if their digests are remembered.
 
     Raises:
         WeightsError: weights that the config names elsewhere cannot be fetched.
         EnvironmentBuildError: a requirement cannot be met, or has no wheel.
-        ImageError: the base is not to be had.
+        ImageError: the base is not to be had, or the lock was made for something else.
         MissingExtraError: uv is not installed.
     """
     truss_dir = truss_dir.resolve()
     fragment = read_fragment(truss_dir, config)
     wanted = wanted_by(truss_dir, config, own=None)
-    reference = base_reference(config, wanted.python, base)
+    if lock is not None:
+        check_lock(lock, wanted, config, base)
+    reference = chosen_base(config, wanted.python, base, lock)
     pulled = pull_image(reference, platform)
     check_python(pulled.image.config.env, wanted.python, reference)
     target = Target(platform, wanted.python)
-    lock = resolved(wanted, target, None, cache, say)
+    exact = chosen_wheels(wanted, target, lock, cache, say)
     digest = truss_digest(truss_layers(truss_dir, config, cache, verify=verify))
     settings = container_settings(pulled.image.config, config, platform, digest)
     baked = tuple(baked_entries(config, secrets, say))
@@ -128,7 +139,8 @@ def plan_context(
         baked=bool(baked),
         inherited=inherited,
     )
-    return Planned(truss_dir, config, text, wanted, target, lock, baked)
+    made_of = lock_of(wanted, config, {platform: pulled}, {platform: exact})
+    return Planned(truss_dir, config, text, wanted, target, made_of, baked)
 
 
 def lay_context(planned: Planned, folder: Path, say: Say = lambda _: None) -> None:
@@ -178,7 +190,7 @@ def _refuse_what_is_used(folder: Path) -> None:
 
 
 def _unpack(planned: Planned, folder: Path) -> None:
-    with_cpu_builds(lambda wishes: unpack(planned.lock, wishes, planned.target, folder), planned.wanted)
+    with_cpu_builds(lambda wishes: unpack(planned.wheels, wishes, planned.target, folder), planned.wanted)
 
 
 def _lay(context: Path, part: Part, entries: Iterable[Entry]) -> None:

@@ -7,7 +7,7 @@ files, one by one | the model's code and config. So an edit of the code changes 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,13 +17,14 @@ from pathlib import Path, PurePosixPath
 from truss.build import wheels
 from truss.build.attestations import attestations
 from truss.build.baked import baked_entries, baked_layers
-from truss.build.base import base_reference, check_python
+from truss.build.base import check_python
 from truss.build.cache import LayerCache, key_of
+from truss.build.chosen import Say, check_lock, chosen_base, chosen_wheels, lock_of
 from truss.build.components import Materials, components_of, from_text, licences_in, normal, to_text
 from truss.build.dockerfile import needs_engine
 from truss.build.lock import Lock
 from truss.build.own import server_layers, truss_digest, truss_layers
-from truss.build.resolution import Target, resolve, unpack, wishes_of
+from truss.build.resolution import Target, unpack
 from truss.build.settings import container_settings
 from truss.config import CONFIG_FILE, TrussConfig
 from truss.environments import Wanted, wanted_by
@@ -31,13 +32,9 @@ from truss.environments.builds import with_cpu_builds
 from truss.errors import ImageError
 from truss.oci import Artifact, Image, ImageIndex, Layer, Platform, build_image, build_index
 from truss.oci.pull import Pulled, pull_image
-from truss.version import __version__
 
 _FORMAT = "2"
 """Part of every key: raised when the same wheels come to lie in layers in another way."""
-
-Say = Callable[[str], None]
-"""Told what goes on, a few words at a time."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +105,8 @@ def build(
         )
     truss_dir = truss_dir.resolve()
     wanted = wanted_by(truss_dir, config, own=None)
-    wishes = wishes_of(wanted, gpu=config.resources.use_gpu)
     if options.lock is not None:
-        options.lock.check(wanted.python, wishes)
+        check_lock(options.lock, wanted, config, options.base)
     baked = baked_layers(baked_entries(config, options.secrets, say), cache, verify=options.verify)
     own = truss_layers(truss_dir, config, cache, verify=options.verify)
     made = [
@@ -118,13 +114,8 @@ def build(
         for platform in options.platforms
     ]
     images = [one.image for one in made]
-    lock = Lock(
-        python=wanted.python,
-        base=str(made[0].base.reference),
-        wishes=wishes,
-        bases={str(one.image.platform): str(one.base.image.digest) for one in made},
-        wheels={str(one.image.platform): one.wheels for one in made},
-    )
+    bases = {one.image.platform: one.base for one in made}
+    lock = lock_of(wanted, config, bases, {one.image.platform: one.wheels for one in made})
     attached = [artifact for one in made for artifact in one.attached]
     return Built(images[0] if len(images) == 1 else build_index(images), lock, tuple(attached))
 
@@ -150,12 +141,10 @@ def _for_platform(
     say: Say,
 ) -> _Made:
     target = Target(platform, wanted.python)
-    reference = (
-        options.lock.reference if options.lock else base_reference(config, wanted.python, options.base)
-    )
+    reference = chosen_base(config, wanted.python, options.base, options.lock)
     with ThreadPoolExecutor(1) as pool:  # the registry is asked while wheels are looked for
         pulling = pool.submit(pull_image, reference, platform)
-        text = resolved(wanted, target, options.lock, cache, say)
+        text = chosen_wheels(wanted, target, options.lock, cache, say)
         of_wheels = _Wheels(text, wanted, target, cache, say)
         layers = of_wheels.layers()
         pulled = pulling.result()
@@ -176,18 +165,6 @@ def _for_platform(
         truss_digest=digest,
     )
     return _Made(image, pulled, text, attestations(made_of))
-
-
-def resolved(wanted: Wanted, target: Target, lock: Lock | None, cache: LayerCache, say: Say) -> str:
-    """Which wheels: those of the lock, else those found before for the same wishes, else those found now."""
-    if lock is not None:
-        return lock.wheels_for(target.platform)
-
-    def find() -> str:
-        say(f"Resolving requirements for {target.platform}")
-        return with_cpu_builds(lambda wishes: resolve(wishes, target, say), wanted)
-
-    return cache.text(key_of("resolution", _FORMAT, __version__, wanted.digest, str(target.platform)), find)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ _PROXIES = tuple(
 _SAYS_NOTHING = re.compile(r"Error: failed to start containers: |(Run|See) '.* --help'")
 """What Docker ends its errors with, after the line that says what is wrong."""
 
+_REFUSALS = ("unauthorized", "authentication required", "no basic auth credentials", "requested access to")
+"""What registries say to somebody whom they do not know, as engines pass it on."""
+
 _CORRECT = "correct system_packages, build.dockerfile_fragment or build_commands in config.yaml"
 _SECRETS_NEED = "; with Docker, secrets of a build need BuildKit, the engine's part `buildx`"
 
@@ -379,6 +382,10 @@ def _hint(said: str) -> str:
         return "another program uses the port: stop it, or choose another with --port"
     if "cannot connect" in lowered or "daemon running" in lowered:
         return "start the engine, or name it with DOCKER_HOST"
+    if any(text in lowered for text in _REFUSALS):
+        return "log in as somebody who may write there: `docker login`, or `podman login`"
+    if "no space left on device" in lowered:
+        return "free some space, or have the engine do so: `docker system prune`"
     if "permission denied" in lowered:
         return "give your user the right to use the engine, e.g. membership of the group docker"
     if "gpu" in lowered or "device driver" in lowered:

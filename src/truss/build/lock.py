@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from truss.build.base import stands_for
 from truss.errors import ImageError
 from truss.oci import Platform, Reference
 from truss.oci.files import written
@@ -48,8 +49,13 @@ class Lock:
             return self
         return replace(self, bases={**other.bases, **self.bases}, wheels={**other.wheels, **self.wheels})
 
-    def check(self, python: str, wishes: str) -> None:
+    def check(self, python: str, wishes: str, base: Reference) -> None:
         """See that the lock was made for what the Truss asks for now.
+
+        Args:
+            python: The version of Python, `3.11`.
+            wishes: A digest of the requirements.
+            base: The base as it is asked for, whatever mirror it is taken from.
 
         Raises:
             ImageError: it was not.
@@ -58,6 +64,12 @@ class Lock:
             what = "requirements" if self.python == python else "version of Python"
             raise ImageError(
                 f"the {what} of the Truss, or of its server, changed after the lock was written",
+                where=FILE,
+                hint="build once without --locked",
+            )
+        if not stands_for(self.reference, base):  # after Python's version, which the default base follows
+            raise ImageError(
+                f"the base is to be {base}, and the lock was written for {self.base}",
                 where=FILE,
                 hint="build once without --locked",
             )
@@ -116,6 +128,15 @@ def found_lock(truss_dir: Path) -> Lock | None:
         return read_lock(truss_dir)
     except ImageError:
         return None
+
+
+def add_to_lock(truss_dir: Path, lock: Lock) -> None:
+    """Write the lock of a build into a Truss; platforms of one that is there, and is like it, stay beside.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    write_lock(truss_dir, lock.beside(found_lock(truss_dir)))
 
 
 def write_lock(truss_dir: Path, lock: Lock) -> None:

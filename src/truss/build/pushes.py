@@ -1,7 +1,8 @@
 """Pushing images of Trusses, and remembering where their layers are.
 
 The layers that two models share need not go to a registry twice: it takes them over from the repository of
-the first into that of the second. Which repository that is, only somebody knows who was there.
+the first into that of the second. Which repository that is, only somebody knows who was there. How far the
+upload of a large file came is noted too, so that a push that was interrupted goes on there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from truss.oci import (
     push_image,
 )
 from truss.oci.credentials import Found
+from truss.oci.sessions import Sessions
 
 
 def push(
@@ -54,7 +56,14 @@ def push(
         found = Found(credentials)
         registry = Registry(repository.registry, find=lambda _: found)
     known = _with_origins(image, repository.registry, cache)
-    pushed = push_image(known, destination, attached=attached, registry=registry, progress=progress)
+    pushed = push_image(
+        known,
+        destination,
+        attached=attached,
+        registry=registry,
+        progress=progress,
+        sessions=Sessions(cache.folder / "uploads"),
+    )
     for layer in _layers(image):
         cache.note_repository(repository.registry, layer.digest, repository.name)
     return pushed

@@ -68,7 +68,7 @@ def command(
     Wheels are resolved for the platform, laid into layers with the Truss and the server, and put on a base.
     What was made from is written to truss.lock in the Truss.
     """
-    from truss.build import LayerCache, Options, build, found_lock, read_lock, write_lock
+    from truss.build import LayerCache, Options, add_to_lock, build, read_lock
     from truss.build.containers import build_with_engine, image_name, secrets_of
     from truss.build.dockerfile import needs_engine
     from truss.config import read_config
@@ -84,16 +84,17 @@ def command(
     platforms = tuple(Platform.parse(text.strip()) for text in platform.split(","))
     if output is not None and output.suffix == ".tar" and len(platforms) > 1:
         raise click.UsageError("an archive holds one platform: name one with --platform, or write a folder")
+    lock = read_lock(directory) if locked else None
     engine = _engine(builder, needs_engine(config))
     if engine is not None:
-        if locked or len(platforms) > 1:
-            raise click.UsageError("with an engine there is no --locked, and one platform at a time")
+        if len(platforms) > 1:
+            raise click.UsageError("with an engine there is one platform at a time")
         if output is not None and output.suffix != ".tar":
             raise click.UsageError("an engine writes an archive, not a layout: --output PATH.tar")
         if no_attestations:
             note("--no-attestations changes nothing here: what an engine builds has none")
         name = str(destination) if destination else tag or f"{image_name(config, directory)}:latest"
-        build_with_engine(
+        _, made_of = build_with_engine(
             directory,
             config,
             engine,
@@ -101,24 +102,27 @@ def command(
             cache,
             platforms[0],
             base=base,
+            lock=lock,
             network=network,
             secrets=Secrets(secrets_of(config)),
             say=note,
             verify=verify,
         )
+        if not locked:
+            add_to_lock(directory, made_of)
         _deliver(engine, name, platforms[0], destination is not None, output, as_json=as_json)
         return 0
     options = Options(
         platforms=platforms,
         base=base,
-        lock=read_lock(directory) if locked else None,
+        lock=lock,
         verify=verify,
         secrets=Secrets(config.secrets),
         attested=not no_attestations and not _only_an_archive(push, output),
     )
     built = build(directory, config, options, cache, say=note)
     if not locked:
-        write_lock(directory, built.lock.beside(found_lock(directory)))
+        add_to_lock(directory, built.lock)
     pushed = None if destination is None else _push(built, destination, cache)
     name = tag or f"{image_name(config, directory)}:latest"
     if output is not None:

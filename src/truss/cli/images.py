@@ -13,9 +13,10 @@ from truss.cli.output import json_result, result
 @json_output
 def command(engine: str | None, as_json: bool) -> int:
     """List the images of Trusses that the engine holds."""
+    from truss import containers
     from truss.build.engine import find_engine
 
-    images = find_engine(engine).images()
+    images = containers.all_images(find_engine(engine))
     if as_json:
         json_result({"images": images})
         return 0

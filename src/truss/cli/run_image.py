@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("--attach", is_flag=True, help="Show what it writes until interrupted, then stop it.")
 @click.option("--watch", is_flag=True, help="As --attach, and take up edits of the model's code.")
 @click.option("--gpus", is_flag=True, help="Give it the GPUs; by default when the config asks for one.")
+@click.option(
+    "--locked", is_flag=True, help="Refuse unless truss.lock fits; by default it is used if it does."
+)
 @click.option("--engine", metavar="PROGRAM", help="docker, podman, or a path; by default what is there.")
 @click.option(
     "--timeout",
@@ -41,6 +44,7 @@ def command(
     attach: bool,
     watch: bool,
     gpus: bool,
+    locked: bool,
     engine: str | None,
     timeout: float,
     as_json: bool,
@@ -54,7 +58,7 @@ def command(
 
     chosen = find_engine(engine)
     container = containers.run(
-        directory, port=port, gpus=gpus, engine=chosen, timeout=timeout, watch=watch, say=note
+        directory, port=port, gpus=gpus, engine=chosen, timeout=timeout, watch=watch, locked=locked, say=note
     )
     if not (attach or watch):
         _tell(container, as_json=as_json)

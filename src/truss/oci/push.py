@@ -16,10 +16,13 @@ from truss.oci.manifest import Index
 from truss.oci.media_types import INDEX, INDEXES, MANIFESTS
 from truss.oci.reference import Reference
 from truss.oci.registry import Registry, RemoteRepository, referrers_tag
+from truss.oci.sessions import Sessions
 from truss.oci.upload import CHUNK_SIZE, Upload, Uploaded
 
 PARALLEL = 4
 """Blobs that are on their way at a time."""
+
+NOTHING_NOTED = Sessions()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def push_image(
     progress: Callable[[Progress], None] | None = None,
     chunk_size: int = CHUNK_SIZE,
     parallel: int = PARALLEL,
+    sessions: Sessions = NOTHING_NOTED,
 ) -> Pushed:
     """Push an image, for one platform or several, and what is attached to it.
 
@@ -77,6 +81,7 @@ def push_image(
         progress: Told of every step, by one thread at a time.
         chunk_size: Bytes of one request.
         parallel: How many blobs are on their way at a time.
+        sessions: Where it is noted how far uploads in chunks are, for another process to go on with them.
 
     Raises:
         RegistryAuthError: The registry wants other credentials.
@@ -91,7 +96,7 @@ def push_image(
     sources = {blob.origin.name for blob in blobs if blob.origin and blob.origin.registry == registry.host}
     repository = registry.repository(reference.repository.name, push=True, sources=tuple(sources))
     report = _Report(progress)
-    uploaded = _upload(repository, blobs, report, chunk_size, parallel)
+    uploaded = _upload(repository, blobs, report, chunk_size, parallel, sessions)
     sent = sum(one.sent for one in uploaded)
     sent += _put_documents(repository, documents, image, reference, attached, parallel)
     return Pushed(reference.at(image.digest), image.digest, uploaded, sent)
@@ -115,7 +120,12 @@ def _unique(blobs: Sequence[Blob]) -> list[Blob]:
 
 
 def _upload(
-    repository: RemoteRepository, blobs: Sequence[Blob], report: _Report, chunk_size: int, parallel: int
+    repository: RemoteRepository,
+    blobs: Sequence[Blob],
+    report: _Report,
+    chunk_size: int,
+    parallel: int,
+    sessions: Sessions,
 ) -> tuple[Uploaded, ...]:
     """Upload side by side; the first failure, or an interrupt, stops the others."""
     stop = threading.Event()
@@ -129,7 +139,10 @@ def _upload(
         if stop.is_set():
             raise CancelledError
         try:
-            done = Upload(repository, blob, chunk_size=chunk_size, moved=moved, stop=stop).run()
+            with sessions.of(repository.registry.origin, repository.name, blob.digest) as note:
+                done = Upload(
+                    repository, blob, chunk_size=chunk_size, moved=moved, stop=stop, note=note
+                ).run()
         except BaseException as error:
             failures.append(error)
             stop.set()

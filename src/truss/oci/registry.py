@@ -104,7 +104,7 @@ class RemoteRepository:
             RegistryError: As `Transport.send`.
         """
         transport = self.registry.transport
-        if not _same_origin(request.url, self.registry.origin):
+        if not same_origin(request.url, self.registry.origin):
             return transport.send(request, again=again, open_body=open_body)
         authority = self.registry.authority(self.name)
         used = authority.header(self.scopes)
@@ -255,7 +255,8 @@ def _is_insecure(host: str) -> bool:
         return False
 
 
-def _same_origin(url: str, origin: str) -> bool:
+def same_origin(url: str, origin: str) -> bool:
+    """Whether an address is of a server: its scheme, host and port."""
     return urlsplit(url)[:2] == urlsplit(origin)[:2]
 
 

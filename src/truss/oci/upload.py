@@ -2,7 +2,8 @@
 
 Small blobs go in one request, large ones in chunks, so that a proxy in front of the registry that limits
 requests lets them through and a connection that breaks costs one chunk: the registry is asked how far it
-got, and the upload goes on there. Where the registry forgot the upload it begins anew.
+got, and the upload goes on there. Where the registry forgot the upload it begins anew. An upload in chunks
+that another process began is gone on with as well, if that is noted and the registry still has it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,17 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from truss.errors import BrokenImageError, ImageError, RegistryError, RegistryUnavailableError
+from truss.errors import (
+    BrokenImageError,
+    ImageError,
+    RegistryAuthError,
+    RegistryError,
+    RegistryUnavailableError,
+)
 from truss.oci.content import Content
 from truss.oci.descriptor import Blob
-from truss.oci.registry import RemoteRepository
+from truss.oci.registry import RemoteRepository, same_origin
+from truss.oci.sessions import Note
 from truss.oci.transport import Answer, Request
 
 How = Literal["exists", "mounted", "uploaded"]
@@ -61,6 +69,7 @@ class Upload:
         chunk_size: Bytes of one request.
         moved: Told how many bytes have arrived so far, whenever that changes.
         stop: Set when the upload shall end early.
+        note: Where it is noted how to go on, should this process end early; by default nowhere.
     """
 
     def __init__(
@@ -71,12 +80,15 @@ class Upload:
         chunk_size: int = CHUNK_SIZE,
         moved: Callable[[int], None] = lambda _: None,
         stop: threading.Event | None = None,
+        note: Note | None = None,
     ) -> None:
         self._repository = repository
         self._blob = blob
         self._chunk_size = chunk_size
         self._moved = moved
         self._stop = stop or threading.Event()
+        self._note = note or Note()
+        self._inherited = False  # whether another process sent a part of it
         self._sent = 0
         self._furthest = 0
         self._failures = 0  # since the upload last got further
@@ -90,14 +102,19 @@ class Upload:
             RegistryError: The registry refuses it.
             BrokenImageError: The content is not what its digest says.
         """
+        how = self._run()
+        self._note.forget()
+        return Uploaded(self._blob, how, self._sent)
+
+    def _run(self) -> How:
         if self._repository.has_blob(self._blob.digest):
-            return Uploaded(self._blob, "exists")
-        session = self._mount() if self._can_be_mounted else self._begin()
+            return "exists"
+        session = self._mount() if self._can_be_mounted else self._noted() or self._begin()
         if session is None:
-            return Uploaded(self._blob, "mounted")
+            return "mounted"
         while session is not None:
             session = self._advanced(session)
-        return Uploaded(self._blob, "uploaded", self._sent)
+        return "uploaded"
 
     @property
     def _can_be_mounted(self) -> bool:
@@ -110,11 +127,33 @@ class Upload:
         """Have the registry take the blob over from another repository; `None` when it did."""
         assert self._blob.origin is not None
         query = {"mount": str(self._blob.digest), "from": self._blob.origin.name}
-        answer = self._repository.send(Request("POST", self._repository.url("blobs/uploads/", **query)))
+        try:
+            answer = self._repository.send(Request("POST", self._repository.url("blobs/uploads/", **query)))
+        except (
+            RegistryAuthError
+        ):  # of the other repository: whether we may write to this one, an upload tells
+            return self._noted() or self._begin()
         if answer.status == 201:
             return None
+        if noted := self._noted():
+            return noted
         # 202 is an upload begun instead; a registry that mounts nothing may also refuse.
         return self._session(answer, 0) if answer.status == 202 else self._begin()
+
+    def _noted(self) -> _Session | None:
+        """The upload that another process began, if the registry still has it."""
+        location = self._note.read()
+        session = self._asked(location) if self._can_be_noted(location) else None
+        if session is None or not session.offset:
+            self._note.forget()
+            return None
+        self._inherited = True
+        self._moved(session.offset)
+        return session
+
+    def _can_be_noted(self, location: str) -> bool:
+        """Whether an address opens nothing by itself: the registry's own want credentials, others may not."""
+        return same_origin(location, self._repository.registry.origin)
 
     def _begin(self) -> _Session:
         answer = self._repository.send(Request("POST", self._repository.url("blobs/uploads/")))
@@ -144,8 +183,7 @@ class Upload:
         left = self._blob.size - session.offset
         if not self._in_one and left > 0:
             return self._chunk(session, left)
-        self._finish(session, left)
-        return None
+        return self._finish(session, left)
 
     def _chunk(self, session: _Session, left: int) -> _Session:
         length = min(self._chunk_size, left)
@@ -156,23 +194,39 @@ class Upload:
             arrived = _offset(answer, end)
             if arrived <= session.offset:
                 raise RegistryUnavailableError("the registry took nothing of a chunk")
-            return self._session(answer, arrived)
+            following = self._session(answer, arrived)
+            if self._can_be_noted(following.location):
+                self._note.write(following.location)
+            return following
         if answer.status == 416:
             raise RegistryUnavailableError("the registry has lost a part of the upload")
-        if answer.status in (400, 404, 405, 411, 501):
+        if answer.status in (400, 404, 405, 411, 501) and not self._inherited:
             self._in_one = True  # no chunks here, or not like this: one request is always allowed
             return self._begin()
-        raise self._refused(answer)
+        return self._anew(answer)
 
-    def _finish(self, session: _Session, left: int) -> None:
+    def _finish(self, session: _Session, left: int) -> _Session | None:
         """End the upload with what is left of the content, and have the registry check its digest."""
         url = _with_query(session.location, f"digest={self._blob.digest}")
         answer = self._transfer("PUT", url, session.offset, left, {"Content-Type": _BINARY})
         if answer.status in (404, 416):
             raise RegistryUnavailableError("the registry has lost the upload")
         if answer.status not in (200, 201, 202, 204):
-            raise self._refused(answer)
+            return self._anew(answer)
         self._moved(self._blob.size)
+        return None
+
+    def _anew(self, answer: Answer) -> _Session:
+        """Begin again where the upload that is refused is another process's, of which we know too little.
+
+        Raises:
+            ImageError: It is our own.
+        """
+        if not self._inherited:
+            raise self._refused(answer)
+        self._inherited = False
+        self._note.forget()
+        return self._begin()
 
     def _transfer(self, method: str, url: str, start: int, length: int, headers: dict[str, str]) -> Answer:
         part = _Part(self._blob.content, start, length, self._count)
@@ -188,11 +242,14 @@ class Upload:
         """Where an interrupted upload goes on: where the registry says, or from the start, or not at all."""
         if self._repository.has_blob(self._blob.digest):
             return None  # only the answer was lost
-        if not self._in_one:
-            answer = self._repository.send(Request("GET", session.location))
-            if answer.status in (200, 204) and answer.headers.get("Range"):
-                return self._session(answer, _offset(answer, 0), session.location)
-        return self._begin()
+        return (None if self._in_one else self._asked(session.location)) or self._begin()
+
+    def _asked(self, location: str) -> _Session | None:
+        """How far the registry says that an upload is; `None` when it does not say."""
+        answer = self._repository.send(Request("GET", location))
+        if answer.status in (200, 204) and answer.headers.get("Range"):
+            return self._session(answer, _offset(answer, 0), location)
+        return None
 
     def _session(self, answer: Answer, offset: int, known: str = "") -> _Session:
         location = answer.headers.get("Location") or known

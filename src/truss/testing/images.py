@@ -86,20 +86,25 @@ def running_bench(base: Path, folder: Path, environment: Mapping[str, str] | Non
     """Run a registry that has a base for two processors under the default base's name.
 
     Args:
-        base: The archive of the base's files, not compressed.
+        base: The archive of the base's files, not compressed; `NAME-arm64.tar` beside it is taken for that
+            processor. Without, the same files are said to be for it, which is enough where none is looked at.
         folder: Where registry and cache are; is made.
         environment: The base's environment variables; by default a path.
     """
     with running_registry(folder / "registry") as running:
-        content = FileContent.of(base)
-        digest, _ = measure(content.blocks())
-        layer = Layer(Blob(Descriptor(LAYER["none"], digest, content.size), content), digest, "base")
         env = dict(environment or {"PATH": "/usr/bin:/bin"})
-        # The second one only says that it is for the other processor: nothing of it is run.
+        foreign = base.with_name(f"{base.stem}-arm64.tar")
+        archives = {"amd64": base, "arm64": foreign if foreign.is_file() else base}
         images = [
-            build_image(ImageConfig(Platform(processor), env=env), [layer])
-            for processor in ("amd64", "arm64")
+            build_image(ImageConfig(Platform(processor), env=env), [_base_layer(archive)])
+            for processor, archive in archives.items()
         ]
         push_image(build_index(images), Reference.parse(f"{running.host}/library/python:3.11-slim"))
         (folder / "cache").mkdir()
         yield Bench(running.host, folder / "cache")
+
+
+def _base_layer(archive: Path) -> Layer:
+    content = FileContent.of(archive)
+    digest, _ = measure(content.blocks())
+    return Layer(Blob(Descriptor(LAYER["none"], digest, content.size), content), digest, "base")

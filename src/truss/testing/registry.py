@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,11 @@ class RunningRegistry:
 
 @contextlib.contextmanager
 def running_registry(
-    folder: Path, *, protected: bool = False, certificate: tuple[Path, Path] | None = None
+    folder: Path,
+    *,
+    protected: bool = False,
+    certificate: tuple[Path, Path] | None = None,
+    auth: Mapping[str, Any] | None = None,
 ) -> Iterator[RunningRegistry]:
     """Run a registry on a free loopback port.
 
@@ -75,10 +79,13 @@ def running_registry(
         folder: Where it may write; is made.
         protected: Whether it wants `USER` and `PASSWORD`, or what moto gives as a token of ECR's.
         certificate: The files of a certificate and its key, for TLS; without them it speaks plain HTTP.
+        auth: Its own settings of who may use it, in place of `protected`:
+            https://distribution.github.io/distribution/about/configuration/#auth
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(_HTPASSWD)
-    (folder / "config.json").write_text(json.dumps(_config(folder, protected, certificate)))
+    by_password = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}} if protected else None
+    (folder / "config.json").write_text(json.dumps(_config(folder, auth or by_password, certificate)))
     process = subprocess.Popen(  # found on the path: distributions differ in where they put it
         [PROGRAM, "serve", str(folder / "config.json")],
         stdin=subprocess.DEVNULL,
@@ -98,7 +105,9 @@ def running_registry(
         reader.join(30)
 
 
-def _config(folder: Path, protected: bool, certificate: tuple[Path, Path] | None) -> dict[str, Any]:
+def _config(
+    folder: Path, auth: Mapping[str, Any] | None, certificate: tuple[Path, Path] | None
+) -> dict[str, Any]:
     """The registry's settings; it reads YAML, and JSON is YAML."""
     http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for the tests"}
     if certificate is not None:
@@ -113,6 +122,6 @@ def _config(folder: Path, protected: bool, certificate: tuple[Path, Path] | None
         },
         "http": http,
     }
-    if protected:
-        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
+    if auth:
+        config["auth"] = auth
     return config
