@@ -39,6 +39,21 @@ POISON = """
             return {"predictions": [row * row for row in request["inputs"]]}
 """
 
+# Asks for the request itself, so the requests of a batch run one after the other.
+IN_TURN = """
+    import os, time
+
+    class Model:
+        def predict(self, inputs, request):
+            with open(inputs["log"], "a") as log:
+                log.write(f"{inputs['n']}\\n")
+            while inputs["n"] == 0 and not os.path.exists(inputs["until"]):
+                time.sleep(0.005)
+            if inputs["n"] == 1:
+                os._exit(1)
+            return inputs["n"]
+"""
+
 CLIENTS = 16
 
 
@@ -173,3 +188,23 @@ def test_several_workers_share_the_load_while_one_dies(square):
         answers, killed = under_fire(server, newest_worker, seconds=3, every=0.7)
     assert killed >= 2
     assert all(answer.json() == {"predictions": [number * number]} for number, answer in answers)
+
+
+def test_what_a_dead_worker_had_not_begun_is_answered_in_the_order_it_came(make_truss, tmp_path):
+    """Eleven wait while one runs; the first of them kills the worker, which had been given eight."""
+    log, until = tmp_path / "log", tmp_path / "until"
+    config = "runtime: {batching: {mode: rows, max_requests: 8}}"
+    with running_server(make_truss(IN_TURN, config)) as server, ThreadPoolExecutor(12) as pool:
+        asked = []
+        for number in range(12):
+            content = {"n": number, "log": str(log), "until": str(until)}
+            asked.append(pool.submit(server.predict, content))
+            if number == 0:
+                server.wait_until(log.exists, "does not run")
+            waiting = f"\ntruss_queue_depth {number}\n".encode()
+            server.wait_until(lambda: waiting in server.request("GET", "/metrics").body, "does not queue")  # noqa: B023
+        until.touch()
+        answers = [one.result() for one in asked]
+    assert [answer.status for answer in answers] == [200, 503, *[200] * 10]
+    assert [answer.json() for answer in answers[2:]] == list(range(2, 12))
+    assert log.read_text().split() == [str(number) for number in range(12)]

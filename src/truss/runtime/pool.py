@@ -24,18 +24,19 @@ from truss.errors import (
     WorkerLostError,
 )
 from truss.runtime.arena import Lease
+from truss.runtime.backoff import seconds_before_restart
 from truss.runtime.batching import CostModel, Returns, hold_after, unjoined_burst
 from truss.runtime.frames import Answers, Chunk
 from truss.runtime.holding import Holding
 from truss.runtime.jobs import Caller, Job, JobQueue, Talker
 from truss.runtime.metrics import Metrics
 from truss.runtime.process import Link, Spawned
+from truss.runtime.usage import own_bytes
 from truss.runtime.watching import report_renewal
 from truss.runtime.workers import State, Worker
 
 logger = logging.getLogger("truss.pool")
 
-_LONGEST_BACK_OFF = 60.0
 _LOADING_SECONDS = 0.05
 """Between two looks at a worker that loads the model, when the code has changed meanwhile."""
 _MEMORY_CHECK_SECONDS = 1.0
@@ -77,6 +78,7 @@ class Pool:
         self._returns = Returns()
         self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
+        self._memory_watch: asyncio.Task[None] | None = None
         self._next_id = 0
         self._closing = False
         self._given_up = False
@@ -144,11 +146,13 @@ class Pool:
             self._workers.append(worker)
             await self._attach(worker, process)
         if self._memory_limit is not None:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, self._memory_limit)
+            self._memory_watch = self._loop.create_task(self._watch_memory(self._memory_limit))
 
     async def close(self) -> None:
         """End all workers. Requests still queued or running are answered with 503."""
         self._closing = True
+        if self._memory_watch is not None:
+            self._memory_watch.cancel()
         stopping = NotReadyError("the server is stopping", hint="send the request to another instance")
         self._queue.fail_all(stopping)
         for worker in self._workers:
@@ -466,9 +470,10 @@ class Pool:
             job.fail(WorkerLostError("the worker died while it was answering this request", hint=hint))
 
     async def _replace(self, worker: Worker) -> None:
-        # The first replacement starts at once; a model that keeps dying is given ever more time.
-        delay = min(_LONGEST_BACK_OFF, 0.5 * 2 ** (worker.failures - 1)) if worker.failures else 0.0
+        delay = seconds_before_restart(worker.failures)
         worker.failures += 1
+        if delay:
+            logger.info("worker %d is started again in %g s", worker.index, delay)
         await asyncio.gather(asyncio.sleep(delay), worker.reap())
         if not self._closing:
             self._metrics.worker_restarts += 1
@@ -484,15 +489,21 @@ class Pool:
         logger.error("worker %d has not answered in time and is replaced", worker.index)
         worker.kill()
 
-    def _check_memory(self, limit: int) -> None:
+    async def _watch_memory(self, limit: int) -> None:
         """Replace the workers that hold more memory than they may."""
-        for worker in self._workers:
-            held = worker.link.resident_bytes() if worker.link is not None else 0
-            if worker.state is State.READY and held > limit:
-                logger.error("worker %d holds %d MiB and is replaced", worker.index, held >> 20)
-                worker.kill()
-        if not self._closing:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, limit)
+        while True:
+            await asyncio.sleep(_MEMORY_CHECK_SECONDS)
+            for worker in self._workers:
+                link = worker.link
+                if worker.state is not State.READY or link is None:
+                    continue
+                # In a thread, since a large process takes the system a while: requests go on meanwhile.
+                held = await asyncio.to_thread(own_bytes, link.process.pid, limit)
+                if held > limit and worker.link is link and worker.state is State.READY:
+                    logger.error(
+                        "worker %d holds %d MiB of its own and is replaced", worker.index, held >> 20
+                    )
+                    worker.kill()
 
 
 class _WorkerListener:
