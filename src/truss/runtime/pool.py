@@ -25,7 +25,7 @@ from truss.errors import (
 )
 from truss.runtime.arena import Lease
 from truss.runtime.backoff import seconds_before_restart
-from truss.runtime.batching import CostModel, Returns, hold_after, unjoined_burst
+from truss.runtime.batching import CostModel, Policy, level_share
 from truss.runtime.frames import Answers, Chunk
 from truss.runtime.holding import Holding
 from truss.runtime.jobs import Caller, Job, JobQueue, Talker
@@ -74,8 +74,7 @@ class Pool:
         self._memory_limit = None if limit is None else parse_size(limit)
         self._queue = JobQueue()
         self._workers: list[Worker] = []
-        self._cost = CostModel()
-        self._returns = Returns()
+        self._policy = Policy(settings.batching.max_requests, joins=self._joins)
         self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
         self._memory_watch: asyncio.Task[None] | None = None
@@ -114,7 +113,7 @@ class Pool:
     @property
     def cost(self) -> CostModel:
         """The fitted cost of a batch."""
-        return self._cost
+        return self._policy.cost
 
     def states(self) -> Iterator[tuple[int, State]]:
         """Each worker's index and state."""
@@ -140,7 +139,7 @@ class Pool:
     async def open(self, spawned: Sequence[Spawned]) -> None:
         """Attach to the event loop, with worker processes that were started already."""
         self._loop = asyncio.get_running_loop()
-        self._holding = Holding(self._loop, lambda: len(self._queue), self._dispatch)
+        self._holding = Holding(self._loop, self._policy, lambda: len(self._queue), self._dispatch)
         for index, process in enumerate(spawned):
             worker = Worker(index)
             self._workers.append(worker)
@@ -217,7 +216,7 @@ class Pool:
         seconds = limit if timeout is None or (limit is not None and limit < timeout) else timeout
         if seconds is not None:
             job.timer = self._loop.call_later(seconds, self._expire, job, seconds)
-        self._returns.arrived(job.arrived)
+        self._policy.arrived(job.arrived)
         self._queue.append(job)
         if len(self._queue) >= _BURST and self.interruptible:
             self._dispatch()
@@ -272,7 +271,7 @@ class Pool:
         size = max(1, min(self._settings.batching.max_requests, self.waiting) if self._joins else 1)
         if any(worker.is_async for worker in ready):
             size = 1
-        return self._cost.predict(size) * math.ceil(self.waiting / size / at_once)
+        return self.cost.predict(size) * math.ceil(self.waiting / size / at_once)
 
     def _expire(self, job: Job, seconds: float) -> None:
         if job.settled:
@@ -303,24 +302,20 @@ class Pool:
     def _dispatch(self) -> None:
         while len(self._queue):
             free = [worker for worker in self._workers if worker.free > 0]
-            if not free or self._holding.in_force:
+            if not free or self._policy.keeps_back(len(self._queue)):
                 return
             self._holding.end()
-            self._hand_over(free[0], self._queue.take(self._batch_limit(free), self._max_bytes))
+            worker = free[0] if len(free) == 1 else min(free, key=_load)
+            self._hand_over(worker, self._queue.take(self._batch_limit(worker, free), self._max_bytes))
 
-    def _batch_limit(self, free: Sequence[Worker]) -> int:
-        most = self._settings.batching.max_requests
-        share = math.ceil(len(self._queue) / len(free))
-        if free[0].is_async:
-            return free[0].free
-        if free[0].streams:  # the others would wait until its last chunk is read
+    def _batch_limit(self, worker: Worker, free: Sequence[Worker]) -> int:
+        waiting = len(self._queue)
+        if worker.is_async:
+            return min(worker.free, level_share(waiting, sorted(map(_load, free))))
+        if worker.streams:  # the others would wait until its last chunk is read
             return 1
-        if not self._joins:
-            return min(unjoined_burst(self._cost, most), share)
-        if len(free) > 1 and self._cost.per_row * len(self._queue) > self._cost.fixed:
-            # The rows, not the call, cost the time: idle workers share them.
-            return min(most, share)
-        return most
+        ready = sum(1 for one in self._workers if one.state is State.READY)
+        return self._policy.share(waiting, len(free), ready)
 
     def _hand_over(self, worker: Worker, batch: Sequence[Job]) -> None:
         if not batch:
@@ -372,19 +367,17 @@ class Pool:
             self._count_runs(answers, 1)
             self._learn_cost(answers, answers.rows, 1)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
-        holds = self._joins and not worker.is_async
-        if holds:
-            most = self._settings.batching.max_requests
-            hold = hold_after(len(answered), len(self._queue), most, self._cost, self._returns)
-            self._holding.begin(hold)
+        if not worker.is_async:
+            self._holding.end()
+            self._policy.returned(len(answered), len(self._queue))
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
         for job, answer in answered:
             if job is not None:
                 job.succeed(answer)
-        if holds:
+        if not worker.is_async:
             self._holding.start_clock()
-            self._returns.watch(len(answered), perf_counter(), self._cost)
+            self._policy.answered(len(answered), perf_counter())
 
     def on_chunk(self, worker: Worker, chunk: Chunk) -> None:
         """A part of a streamed answer is there."""
@@ -420,7 +413,7 @@ class Pool:
     def _learn_cost(self, answers: Answers, rows: int, runs: int) -> None:
         """Learn what a run over so many rows takes; of several that were answered together, the mean."""
         if answers.rows:
-            self._cost.observe(rows, (answers.decode + answers.predict + answers.encode) * 1e-9 / runs)
+            self._policy.learn(rows, (answers.decode + answers.predict + answers.encode) * 1e-9 / runs)
 
     def on_renewed(self, worker: Worker, report: Mapping[str, Any]) -> None:
         """A worker has taken up changed code, or says why not."""
@@ -504,6 +497,10 @@ class Pool:
                         "worker %d holds %d MiB of its own and is replaced", worker.index, held >> 20
                     )
                     worker.kill()
+
+
+def _load(worker: Worker) -> int:
+    return len(worker.running)
 
 
 class _WorkerListener:
