@@ -52,7 +52,7 @@ class Truss:
 
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Learn the cost; maybe begin to hold."""
-        self._policy.learn(rows, seconds)
+        self._policy.learn(rows, rows, seconds)
         self._policy.returned(rows, waiting)
         self._hold_until = now + self._policy.held.seconds
         self._policy.answered(rows, now)

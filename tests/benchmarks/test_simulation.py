@@ -61,7 +61,7 @@ def test_rows_that_cost_by_themselves_are_shared_by_idle_workers():
     assert sizes == [12]
     taught = batching.Policy(128)
     for rows in (1, 2, 4):
-        taught.learn(rows, LINEAR.of(rows))
+        taught.learn(rows, rows, LINEAR.of(rows))
     latencies, sizes = run(At(burst), LINEAR, Truss(4, taught), workers=4)
     assert sizes == [3, 3, 3, 3]
     assert latencies == pytest.approx([0.006] * 12)
@@ -121,7 +121,7 @@ def test_the_policy_is_the_servers_own():
     for _ in range(50):
         rows, waiting = dice.randrange(1, 64), dice.randrange(64)
         now += 0.02
-        servers.learn(rows, 0.02)
+        servers.learn(rows, rows, 0.02)
         servers.returned(rows, waiting)
         servers.answered(rows, now)
         truss.returned(now, rows, 0.02, 0.0, waiting)

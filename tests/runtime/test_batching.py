@@ -133,7 +133,7 @@ def policy(fixed, per_row, *, most=128, joins=True):
     """One that has seen what batches cost."""
     made = Policy(most, joins=joins)
     for rows in (1, 2, 4, 8):
-        made.learn(rows, fixed + per_row * rows)
+        made.learn(rows, rows, fixed + per_row * rows)
     return made
 
 
@@ -142,6 +142,15 @@ def test_a_batch_is_all_that_waits_unless_its_rows_cost_and_others_idle():
     assert policy(0.0, 0.002).share(40, idle=4, workers=4) == 10
     assert policy(0.0, 0.002).share(40, idle=1, workers=4) == 128
     assert policy(0.0, 0.002, most=8).share(40, idle=4, workers=4) == 8
+
+
+def test_requests_of_many_rows_cost_as_many_rows():
+    made = Policy(128)
+    for rows in (10, 20, 40):
+        made.learn(rows // 10, rows, 0.002 + 0.001 * rows)
+    assert made.cost.per_row == pytest.approx(0.001)
+    assert made.seconds_for(3) == pytest.approx(0.002 + 0.001 * 30)
+    assert made.share(4, idle=2, workers=2) == 2
 
 
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 8), st.floats(0, 0.1))

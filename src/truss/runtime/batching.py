@@ -77,7 +77,7 @@ class CostModel:
             return 0.0
         return max((self._seconds - self.per_row * self._rows) / self._weight, 0.0)
 
-    def predict(self, rows: int) -> float:
+    def predict(self, rows: float) -> float:
         """Seconds that a batch of so many rows should take."""
         return self.fixed + self.per_row * rows
 
@@ -210,12 +210,13 @@ class Policy:
         held: The hold in force. Its time is the caller's to count, who calls `release` when it is up.
     """
 
-    __slots__ = ("_joins", "_most", "_returns", "cost", "held")
+    __slots__ = ("_joins", "_most", "_returns", "_rows_each", "cost", "held")
 
     def __init__(self, most: int, *, joins: bool = True) -> None:
         self._most = most
         self._joins = joins
         self._returns = Returns()
+        self._rows_each = 0.0
         self.cost = CostModel()
         self.held = NO_HOLD
 
@@ -223,9 +224,15 @@ class Policy:
         """A request has come."""
         self._returns.arrived(now)
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """A batch of so many rows has taken so long."""
+    def learn(self, requests: int, rows: int, seconds: float) -> None:
+        """A batch of so many requests, which had so many rows together, has taken so long."""
+        each = rows / requests
+        self._rows_each = self._rows_each * _MEMORY + each * (1 - _MEMORY) if self._rows_each else each
         self.cost.observe(rows, seconds)
+
+    def seconds_for(self, requests: int) -> float:
+        """How long so many requests should take as one batch, with as many rows each as there were lately."""
+        return self.cost.predict(requests * self._rows_each)
 
     def returned(self, answered: int, waiting: int) -> None:
         """A batch is back, with answers to so many requests, while others wait: maybe begin a hold."""
@@ -261,7 +268,7 @@ class Policy:
         if not self._joins:
             # A busy worker may be done before the idle one: it finds its share still there.
             return min(unjoined_burst(self.cost, self._most), math.ceil(waiting / workers))
-        if idle > 1 and self.cost.per_row * waiting > self.cost.fixed:
+        if idle > 1 and self.cost.per_row * waiting * self._rows_each > self.cost.fixed:
             # The rows, not the call, cost the time: idle workers share them.
             return min(self._most, math.ceil(waiting / idle))
         return self._most

@@ -271,7 +271,7 @@ class Pool:
         size = max(1, min(self._settings.batching.max_requests, self.waiting) if self._joins else 1)
         if any(worker.is_async for worker in ready):
             size = 1
-        return self.cost.predict(size) * math.ceil(self.waiting / size / at_once)
+        return self._policy.seconds_for(size) * math.ceil(self.waiting / size / at_once)
 
     def _expire(self, job: Job, seconds: float) -> None:
         if job.settled:
@@ -362,10 +362,9 @@ class Pool:
         worker.failures = 0
         if worker.is_async:
             self._count_runs(answers, answers.rows)
-            self._learn_cost(answers, 1, answers.rows)
         else:
-            self._count_runs(answers, 1)
-            self._learn_cost(answers, answers.rows, 1)
+            self._count_runs(answers, 1 if self._joins else max(1, answers.rows))
+        self._learn_cost(answers, by_itself=worker.is_async)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
         if not worker.is_async:
             self._holding.end()
@@ -410,10 +409,14 @@ class Pool:
         if answers.rows:
             metrics.batch_rows.observe(answers.rows / runs, runs)
 
-    def _learn_cost(self, answers: Answers, rows: int, runs: int) -> None:
-        """Learn what a run over so many rows takes; of several that were answered together, the mean."""
+    def _learn_cost(self, answers: Answers, *, by_itself: bool) -> None:
+        """Learn what these took together; or, where each ran by itself, what one of them did in the mean."""
         if answers.rows:
-            self._policy.learn(rows, (answers.decode + answers.predict + answers.encode) * 1e-9 / runs)
+            seconds = (answers.decode + answers.predict + answers.encode) * 1e-9
+            if by_itself:
+                self._policy.learn(1, 1, seconds / answers.rows)
+            else:
+                self._policy.learn(len(answers.answers), answers.rows, seconds)
 
     def on_renewed(self, worker: Worker, report: Mapping[str, Any]) -> None:
         """A worker has taken up changed code, or says why not."""
