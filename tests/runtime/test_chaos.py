@@ -132,8 +132,6 @@ def test_with_idempotent_off_only_what_was_running_fails_and_says_so(square):
     assert failed
     assert {answer.status for answer in failed} == {503}
     assert all(answer.json()["error"]["type"] == "worker_lost" for answer in failed)
-    # What a worker had not begun when it died was given to the next.
-    assert {number for number, answer in answers if answer.status != 200} <= square.computed()
     # At most what one batch held, per death.
     assert len(failed) <= killed * CLIENTS
     good = [(number, answer) for number, answer in answers if answer.status == 200]
