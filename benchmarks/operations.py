@@ -1,4 +1,4 @@
-"""What operating a server costs: its throughput with metrics, access log, API keys and traces on and off."""
+"""What each thing that a server does besides predicting costs: throughput and CPU time with it on and off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,26 @@ class Share:
         title: The variant.
         rate: Requests per second, the median over the rounds.
         kept: The median of its rate over the default's in the same round.
+        cpu: CPU time per request of front and worker, in microseconds, the median over the rounds.
+        added: The median of how much more that is than the default's in the same round.
     """
 
     title: str
     rate: float
     kept: float
+    cpu: float | None = None
+    added: float | None = None
 
 
-DEFAULT = Variant("as it comes: metrics on, all else off")
+@dataclass(frozen=True)
+class _Measured:
+    """One variant in one round: requests per second, and microseconds of CPU time for each."""
+
+    rate: float
+    cpu: float
+
+
+DEFAULT = Variant("as it comes: ids, metrics and signature on, all else off")
 
 
 def variants(collector: int) -> tuple[Variant, ...]:
@@ -66,6 +79,11 @@ def variants(collector: int) -> tuple[Variant, ...]:
     return (
         DEFAULT,
         Variant("metrics off", variables={"PYTHONPATH": str(_SERVED / "uncounted")}),
+        Variant("no request ids made", variables={"PYTHONPATH": str(_SERVED / "unnamed")}),
+        Variant("ids that clients send", headers={"X-Request-Id": "an-id-of-the-client"}),
+        Variant("no signature", {"signature": {}}),
+        Variant("a deadline for every request", {"runtime.timeouts.request": 30}),
+        Variant("deadlines that clients send", headers={"X-Request-Timeout": "30"}),
         Variant("access log", {"runtime.logging.access": True}),
         Variant("access log in JSON", {"runtime.logging.access": True, "runtime.logging.format": "json"}),
         Variant(
@@ -96,12 +114,15 @@ def run(*, rounds: int, seconds: int) -> None:
         exchange = contenders()["ours"].exchanges[_WORKLOAD]
         bodies = folder / "bodies"
         load.write_bodies(bodies, exchange, WORKLOADS[_WORKLOAD])
-        measured = [_round(served, exchange, bodies, seconds) for _ in range(rounds + 1)][
-            1:
-        ]  # one to warm up
+        rounds_done = [_round(served, exchange, bodies, seconds) for _ in range(rounds + 1)]
+    measured = rounds_done[1:]  # one to warm up
     shares = [_share(variant, measured) for variant in served]
     for share in shares:
-        print(f"{share.title}: {share.rate:.0f}/s, {share.kept:.3f} of the default", flush=True)
+        print(
+            f"{share.title}: {share.rate:.0f}/s, {share.kept:.3f} of the default; "
+            f"{share.cpu} us each, {share.added:+} us",
+            flush=True,
+        )
     rows = [asdict(one) for one in shares]
     results.write("operations", {"machine": machine.facts(), "rounds": rounds, "results": rows})
 
@@ -113,23 +134,41 @@ def read() -> list[Share]:
 
 def _round(
     served: Mapping[Variant, int], exchange: Exchange, bodies: Path, seconds: int
-) -> dict[Variant, float]:
-    """The rate of each variant, in turn."""
-    rates = {}
+) -> dict[Variant, _Measured]:
+    """What is measured of each variant, in turn."""
+    found = {}
     for variant, port in served.items():
         asked = dataclasses.replace(exchange, further_headers=variant.headers)
+        before = _cpu_seconds(port, variant)
         measured = load.measure(port, asked, bodies, connections=_CONNECTIONS, seconds=seconds)
         if measured.errors:
             raise SystemExit(f"{variant.title}: {measured.errors} errors")
-        rates[variant] = measured.rate
-    return rates
+        used = _cpu_seconds(port, variant) - before
+        found[variant] = _Measured(measured.rate, used / (measured.rate * seconds) * 1e6)
+    return found
 
 
-def _share(variant: Variant, measured: list[dict[Variant, float]]) -> Share:
+def _cpu_seconds(port: int, variant: Variant) -> float:
+    """The CPU time that front and worker have used, as the server's own metrics tell it."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=dict(variant.headers))
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    counters = ("process_cpu_seconds_total ", "truss_worker_cpu_seconds_total{")
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counters))
+
+
+def _share(variant: Variant, measured: list[dict[Variant, _Measured]]) -> Share:
+    def median(figure: Callable[[_Measured, _Measured], float], digits: int) -> float:
+        """Over the rounds, of a figure of this variant beside the default."""
+        figures = [figure(found[variant], found[DEFAULT]) for found in measured]
+        return round(statistics.median(figures), digits)
+
     return Share(
         variant.title,
-        round(statistics.median(rates[variant] for rates in measured), 1),
-        round(statistics.median(rates[variant] / rates[DEFAULT] for rates in measured), 3),
+        median(lambda own, _: own.rate, 1),
+        median(lambda own, default: own.rate / default.rate, 3),
+        median(lambda own, _: own.cpu, 2),
+        median(lambda own, default: own.cpu - default.cpu, 2),
     )
 
 

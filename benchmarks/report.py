@@ -220,8 +220,18 @@ def _streaming(streams: Sequence[streaming.Streams]) -> str:
 
 
 def _operations(shares: Sequence[operations.Share]) -> str:
-    rows = [[one.title, number(one.rate), f"{one.kept:.2f}"] for one in shares]
-    return table(["", "requests per second", "beside the default"], rows)
+    rows = [
+        [
+            one.title,
+            number(one.rate),
+            f"{one.kept:.2f}",
+            "-" if one.cpu is None else f"{one.cpu:.1f} us",
+            "-" if one.added is None else f"{one.added:+.1f} us",
+        ]
+        for one in shares
+    ]
+    head = ["", "requests per second", "beside the default", "CPU time of each", "beside the default"]
+    return table(head, rows)
 
 
 def _weights(costs: Sequence[weights.Cost]) -> str:

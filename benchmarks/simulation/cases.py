@@ -17,13 +17,14 @@ COSTS = (
     Cost("mixed", fixed=0.005, per_row=0.0005),
     Cost("linear", fixed=0.0, per_row=0.002),
 )
-POLICIES: dict[str, Callable[[], Policy]] = {
+POLICIES: dict[str, Callable[[int], Policy]] = {
     "Truss": Truss,
-    "greedy, no hold": Greedy,
-    "32 or 5 ms": lambda: SizeOrTimeout(32, 0.005),
-    "32 or 50 ms": lambda: SizeOrTimeout(32, 0.05),
-    "fitted": Fitted,
+    "greedy, no hold": lambda _: Greedy(),
+    "32 or 5 ms": lambda _: SizeOrTimeout(32, 0.005),
+    "32 or 50 ms": lambda _: SizeOrTimeout(32, 0.05),
+    "fitted": lambda _: Fitted(),
 }
+"""What is compared, made for a number of workers."""
 WORKERS = (1, 4)
 
 
@@ -71,7 +72,7 @@ def cases() -> Iterator[Case]:
             for workers in WORKERS:
                 for name, policy in POLICIES.items():
                     runs = [
-                        Simulation(pattern.make(cost, workers), cost, policy(), workers, seed).run()
+                        Simulation(pattern.make(cost, workers), cost, policy(workers), workers, seed).run()
                         for seed in _SEEDS
                     ]
                     middle = sorted(runs, key=lambda run: run.rate)[len(runs) // 2]

@@ -142,8 +142,18 @@ class _Event:
 class Simulation:
     """One run: the state of the queue and the workers at `now`."""
 
-    def __init__(self, arrivals: Arrivals, cost: Cost, policy: Policy, workers: int, seed: int) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        cost: Cost,
+        policy: Policy,
+        workers: int,
+        seed: int,
+        *,
+        noise: float = NOISE,
+    ) -> None:
         self._dice = random.Random(seed)
+        self._noise = noise
         self._arrivals = arrivals
         self._cost = cost
         self._policy = policy
@@ -172,7 +182,7 @@ class Simulation:
     def _arrive(self) -> None:
         self._queue.append(self.now)
         self._policy.arrived(self.now)
-        self._consult()
+        self._at(self.now, self._consult)  # with all that arrives now, as in a turn of a loop
 
     def _consult(self) -> None:
         while self._idle and self._queue:
@@ -191,7 +201,7 @@ class Simulation:
     def _hand_over(self, size: int) -> None:
         batch, self._queue = self._queue[:size], self._queue[size:]
         self._idle -= 1
-        seconds = self._cost.of(len(batch)) * max(self._dice.gauss(1.0, NOISE), 0.5)
+        seconds = self._cost.of(len(batch)) * max(self._dice.gauss(1.0, self._noise), 0.5)
         waited = self.now - batch[0]
         self._at(self.now + seconds, lambda: self._return(batch, seconds, waited))
 

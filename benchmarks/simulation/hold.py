@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.simulation.cases import COSTS, PATTERNS
 from benchmarks.simulation.engine import Outcome, Simulation
 from benchmarks.simulation.policies import Truss
-from truss.runtime.batching import NO_HOLD, Hold
+from truss.runtime import batching
 
 _FRACTIONS = (None, 0.0, 0.1, 0.2, 0.5)
 _SITUATIONS = (
@@ -23,16 +23,17 @@ _SITUATIONS = (
 )
 
 
-class _TrussHolding(Truss):
-    """Truss, always holding for the same share."""
+class HoldingFor(batching.Policy):
+    """The server's policy, but always holding for the same share."""
 
     def __init__(self, fraction: float) -> None:
-        super().__init__()
+        super().__init__(128)
         self._fraction = fraction
 
-    def hold_for(self, rows: int, waiting: int) -> Hold:
+    def hold_for(self, answered: int, waiting: int) -> batching.Hold:
         """Whether clients come back or not."""
-        return Hold(rows + waiting, self._fraction * self._cost.fixed) if rows + waiting > 1 else NO_HOLD
+        expected = answered + waiting
+        return batching.Hold(expected, self._fraction * self.cost.fixed) if expected > 1 else batching.NO_HOLD
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def trials() -> Iterator[Trial]:
     for pattern, cost in _SITUATIONS:
         for fraction in _FRACTIONS:
             arrivals = patterns[pattern].make(costs[cost], 1)
-            policy = Truss() if fraction is None else _TrussHolding(fraction)
+            policy = Truss(1, None if fraction is None else HoldingFor(fraction))
             outcome = Simulation(arrivals, costs[cost], policy, 1, seed=1).run()
             yield Trial(pattern, cost, fraction, outcome)

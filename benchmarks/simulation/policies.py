@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 
 from benchmarks.simulation.engine import Decision
-from truss.runtime.batching import NO_HOLD, CostModel, Hold, Returns, hold_after
-
-_SHORTEST_TIMER = 0.001
-"""The server's event loop counts milliseconds: a shorter hold is not worth a timer."""
+from truss.runtime import batching
 
 
 class Greedy:
@@ -31,38 +27,35 @@ class Greedy:
 
 
 class Truss:
-    """Greedy, with the hold that lets the clients just answered join the next batch."""
+    """The server's own policy, with the hold's time counted in virtual seconds.
 
-    def __init__(self, most: int = 128) -> None:
-        self._most = most
-        self._cost = CostModel()
-        self._returns = Returns()
-        self._hold = NO_HOLD
+    Args:
+        workers: How many there are.
+        policy: The server's; by default one of requests that are joined, up to 128.
+    """
+
+    def __init__(self, workers: int, policy: batching.Policy | None = None) -> None:
+        self._workers = workers
+        self._policy = policy or batching.Policy(128)
         self._hold_until = 0.0
 
     def decide(self, now: float, arrived: Sequence[float], idle: int) -> Decision:
-        """Everything, or a fair share of rows that cost by themselves, unless others are expected soon."""
-        if now < self._hold_until and len(arrived) < self._hold.expected:
+        """As the server's pool does it, whose timer is the time to ask again."""
+        if now < self._hold_until and self._policy.keeps_back(len(arrived)):
             return Decision(again=self._hold_until)
-        self._hold_until = 0.0
-        if idle > 1 and self._cost.per_row * len(arrived) > self._cost.fixed:
-            return Decision(min(self._most, math.ceil(len(arrived) / idle)))
-        return Decision(min(len(arrived), self._most))
+        self._policy.release()
+        return Decision(min(len(arrived), self._policy.share(len(arrived), idle, self._workers)))
 
     def arrived(self, now: float) -> None:
         """Somebody may be back."""
-        self._returns.arrived(now)
+        self._policy.arrived(now)
 
     def returned(self, now: float, rows: int, seconds: float, waited: float, waiting: int) -> None:
         """Learn the cost; maybe begin to hold."""
-        self._cost.observe(rows, seconds)
-        self._hold = self.hold_for(rows, waiting)
-        self._hold_until = now + self._hold.seconds if self._hold.seconds >= _SHORTEST_TIMER else 0.0
-        self._returns.watch(rows, now, self._cost)
-
-    def hold_for(self, rows: int, waiting: int) -> Hold:
-        """The server's own choice."""
-        return hold_after(rows, waiting, self._most, self._cost, self._returns)
+        self._policy.learn(rows, rows, seconds)
+        self._policy.returned(rows, waiting)
+        self._hold_until = now + self._policy.held.seconds
+        self._policy.answered(rows, now)
 
 
 class SizeOrTimeout:

@@ -5,7 +5,8 @@ its standard input ends that raylet and all its processes, as if the machine wer
 are left. The end of the standard input ends the cluster.
 
 What it does not prove: the nodes share this machine's disk, so neither a network between them nor a node that
-lacks files is met; and one proxy answers for both, since two cannot have the same port here.
+lacks files is met; and one proxy answers for both, since two cannot have the same port here. Its GPUs are
+only numbers that Ray counts and gives out.
 """
 
 import argparse
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--dashboard", type=int, required=True, help="the port of the dashboard")
     parser.add_argument("--agent", type=int, required=True, help="the port of the head's agent")
     parser.add_argument("--cpus", type=float, default=2, help="of each node, as Ray counts them")
+    parser.add_argument("--gpus", type=float, default=0, help="of the head: Ray does not look for them")
     options = parser.parse_args()
     # The paths of the sockets that lie in it must be short.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -43,6 +45,7 @@ def main() -> None:
         dashboard_host="127.0.0.1",
         dashboard_port=options.dashboard,
         dashboard_agent_listen_port=options.agent,
+        num_gpus=options.gpus,
         **same,
     )
     nodes = [cluster.head_node, cluster.add_node(**same)]

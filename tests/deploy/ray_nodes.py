@@ -45,10 +45,10 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def running_nodes(cpus=4):
-    """A cluster of two nodes, for the length of a block."""
+def running_nodes(cpus=4, gpus=0):
+    """A cluster of two nodes, for the length of a block; GPUs are the head's."""
     ports = ["--dashboard", str(free_port()), "--agent", str(free_port())]
-    words = [PYTHON, PROGRAM, *ports, "--cpus", str(cpus)]
+    words = [PYTHON, PROGRAM, *ports, "--cpus", str(cpus), "--gpus", str(gpus)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield Nodes(process)

@@ -53,13 +53,14 @@ def deployment(**options):
 
 def test_copies_are_fixed_or_follow_the_queue():
     assert deployment(min_replicas=3)["num_replicas"] == 3
-    scaled = deployment(min_replicas=0, max_replicas=4, target_ongoing_requests=8)
+    scaled = deployment(min_replicas=0, max_replicas=4, target_ongoing_requests=8, downscale_delay=5)
     assert "num_replicas" not in scaled
     assert scaled["autoscaling_config"] == {
         "min_replicas": 0,
         "initial_replicas": 1,
         "max_replicas": 4,
         "target_ongoing_requests": 8,
+        "downscale_delay_s": 5,
     }
 
 
@@ -179,7 +180,7 @@ def test_a_token_that_is_refused_is_told_with_what_to_do(token, monkeypatch, tmp
 
 @pytest.fixture(scope="module")
 def nodes():
-    with running_nodes() as running:
+    with running_nodes(gpus=1) as running:
         yield running
 
 
@@ -333,13 +334,18 @@ ECHO = ["def predict(self, request):", "    time.sleep(0.02)", "    return [requ
 
 
 class Load:
-    """Requests one after the other from several clients, until the block ends; each has a number."""
+    """Requests one after the other from several clients, until the block ends; each has a number.
 
-    def __init__(self, url, clients=8):
+    An answer is a list that begins with the number of its request.
+    """
+
+    def __init__(self, url, clients=8, content=lambda number: {"number": number}, read=lambda answer: answer):
         self._url = url
+        self._content = content
+        self._read = read
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(one,)) for one in range(clients)]
-        self.right = 0
+        self.right = []
         self.wrong = []
         self.failed = []
 
@@ -348,20 +354,17 @@ class Load:
             number = first
             while not self._stopped.is_set():
                 number += 1000
-                answer = client.post(self._url, json={"number": number})
+                answer = client.post(self._url, json=self._content(number))
                 if answer.status_code != 200:
                     self.failed.append((answer.status_code, answer.text))
-                elif answer.json()[0] == number:
-                    self.right += 1
-                else:
-                    self.wrong.append(answer.text)
+                    continue
+                found = self._read(answer.json())
+                (self.right if found[0] == number else self.wrong).append(found)
 
     def more(self, count):
         """Wait for so many more right answers."""
-        wanted, deadline = self.right + count, time.monotonic() + 120
-        while self.right < wanted:
-            assert time.monotonic() < deadline, (self.right, Counter(self.failed))
-            time.sleep(0.01)
+        wanted = len(self.right) + count
+        wait_until(lambda: len(self.right) >= wanted, lambda: (len(self.right), Counter(self.failed)))
 
     def __enter__(self):
         for thread in self._threads:
@@ -372,6 +375,67 @@ class Load:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
+
+
+def wait_until(condition, shown):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, shown()
+        time.sleep(0.1)
+
+
+class TestScaling:
+    pytestmark = on_a_cluster
+
+    def test_copies_follow_the_load_and_requests_are_still_joined(self, run, nodes, small):
+        """Eight clients are more than one copy is to have; without them, it is alone again.
+
+        A proxy prefers the copy on its own node while that has room, so each has room for half of them.
+        """
+        lines = [
+            "def predict(self, request):",
+            "    time.sleep(0.05)",
+            "    rows = request['inputs']",
+            "    return {'predictions': [[row, len(rows), os.getpid()] for row in rows]}",
+        ]
+        folder = answering(small("scaled", config="runtime: {batching: {mode: rows}}\n"), lines)
+        words = ("--max-replicas", "2", "--target-ongoing-requests", "2")
+        words += ("--upscale-delay", "1", "--downscale-delay", "1", "--max-ongoing-requests", "4")
+        done = json.loads(run("deploy", folder, "--yes", "--json", *words).out)
+        assert len(where(nodes, "scaled")) == 1
+        load = Load(
+            f"{done['url']}{PREDICT}",
+            content=lambda number: {"inputs": [number]},
+            read=lambda answer: answer["predictions"][0],
+        )
+        with load:
+            wait_until(lambda: len(where(nodes, "scaled")) == 2, lambda: details(nodes)["scaled"])
+            wait_until(lambda: len({process for _, _, process in load.right}) == 2, lambda: len(load.right))
+        assert not load.wrong
+        assert not load.failed
+        assert max(together for _, together, _ in load.right) > 1
+        wait_until(lambda: len(where(nodes, "scaled")) == 1, lambda: details(nodes)["scaled"])
+
+    def test_copies_share_a_gpu(self, run, nodes, small):
+        """The head has one, as far as Ray knows: its halves go to two copies, which are told the same."""
+        lines = [
+            "def predict(self, request):",
+            "    return [os.environ['CUDA_VISIBLE_DEVICES'], os.getpid()]",
+        ]
+        folder = answering(small("halves"), lines)
+        words = ("--gpus", "0.5", "--min-replicas", "2")
+        done = json.loads(run("deploy", folder, "--yes", "--json", *words).out)
+        assert done["ready"] == 2
+        assert where(nodes, "halves") == [nodes.nodes[0]] * 2
+        told = {}
+
+        def both_have_answered():
+            device, process = httpx.post(f"{done['url']}{PREDICT}", json={}, timeout=60).json()
+            told[process] = device
+            return len(told) == 2
+
+        wait_until(both_have_answered, lambda: told)
+        assert set(told.values()) == {"0"}
 
 
 class TestLosing:
@@ -402,7 +466,4 @@ class TestLosing:
         # Each client waits for its answer, so the lost copy had been given eight at most.
         assert len(load.failed) <= 8
         assert {status for status, _ in load.failed} <= {500, 503}
-        deadline = time.monotonic() + 120
-        while set(where(nodes, "echo")) != {nodes.nodes[0]}:
-            assert time.monotonic() < deadline, where(nodes, "echo")
-            time.sleep(0.2)
+        wait_until(lambda: set(where(nodes, "echo")) == {nodes.nodes[0]}, lambda: where(nodes, "echo"))

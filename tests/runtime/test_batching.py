@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truss.runtime.batching import NO_HOLD, CostModel, Returns, hold_after, unjoined_burst
+from truss.runtime.batching import (
+    NO_HOLD,
+    CostModel,
+    Policy,
+    Returns,
+    hold_after,
+    level_share,
+    unjoined_burst,
+)
 
 seconds = st.floats(1e-6, 1.0)
 
@@ -119,3 +127,67 @@ def test_requests_that_cannot_be_joined_are_handed_over_in_small_bursts():
     assert unjoined_burst(fitted(0.0, 0.00001, [1, 2, 4]), limit=16) == 16
     assert unjoined_burst(fitted(0.0, 0.5, [1, 2, 4]), limit=128) == 1
     assert unjoined_burst(CostModel(), limit=128) == 1
+
+
+def policy(fixed, per_row, *, most=128, joins=True):
+    """One that has seen what batches cost."""
+    made = Policy(most, joins=joins)
+    for rows in (1, 2, 4, 8):
+        made.learn(rows, rows, fixed + per_row * rows)
+    return made
+
+
+def test_a_batch_is_all_that_waits_unless_its_rows_cost_and_others_idle():
+    assert policy(0.02, 0.0).share(40, idle=4, workers=4) == 128
+    assert policy(0.0, 0.002).share(40, idle=4, workers=4) == 10
+    assert policy(0.0, 0.002).share(40, idle=1, workers=4) == 128
+    assert policy(0.0, 0.002, most=8).share(40, idle=4, workers=4) == 8
+
+
+def test_requests_of_many_rows_cost_as_many_rows():
+    made = Policy(128)
+    for rows in (10, 20, 40):
+        made.learn(rows // 10, rows, 0.002 + 0.001 * rows)
+    assert made.cost.per_row == pytest.approx(0.001)
+    assert made.seconds_for(3) == pytest.approx(0.002 + 0.001 * 30)
+    assert made.share(4, idle=2, workers=2) == 2
+
+
+@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 8), st.floats(0, 0.1))
+def test_requests_that_cannot_be_joined_are_never_bound_to_one_worker_beyond_its_share(
+    waiting, idle, more, each
+):
+    workers = idle + more
+    share = policy(0.0, each, joins=False).share(waiting, idle, workers)
+    assert 1 <= share <= -(-waiting // workers)
+    assert share == 1 or share * each <= 0.001 + 1e-9
+
+
+@given(st.integers(1, 300), st.lists(st.integers(0, 64), min_size=1, max_size=8))
+def test_requests_of_an_async_model_leave_all_its_workers_equally_busy(waiting, loads):
+    """As far as that is possible: nobody is given more who then has more than another by two."""
+    before, after = max(loads), sorted(loads)
+    while waiting:
+        after.sort()
+        share = level_share(waiting, after)
+        assert 1 <= share <= waiting
+        after[0] += share
+        waiting -= share
+    assert max(after) - min(after) <= 1 or max(after) == before
+
+
+def test_a_hold_too_short_for_a_clock_is_none():
+    held, short = policy(0.02, 0.0), policy(0.002, 0.0)
+    for one in (held, short):
+        one.returned(answered=32, waiting=32)
+    assert held.keeps_back(63)
+    assert not held.keeps_back(64)
+    assert not short.keeps_back(33)
+    held.release()
+    assert not held.keeps_back(63)
+
+
+def test_nothing_is_held_where_nothing_is_joined():
+    unjoined = policy(0.02, 0.0, joins=False)
+    unjoined.returned(answered=1, waiting=63)
+    assert not unjoined.keeps_back(63)

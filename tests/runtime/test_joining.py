@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truss.runtime.joining import join, split
+from truss.runtime.joining import join, row_count, split
 
 rows = st.lists(st.integers(), max_size=5)
 rest = st.sampled_from([{}, {"top": 1}, {"top": 2}, {"top": 1, "mode": "x"}])
@@ -37,6 +37,22 @@ def echo_rows(request):
     name = "inputs" if "inputs" in request else "instances"
     other = {key: value for key, value in request.items() if key != name}
     return {"predictions": [(row, name, other) for row in request[name]]}
+
+
+@pytest.mark.parametrize(
+    ("request_", "count"),
+    [
+        ({"inputs": [[1, 2], [3, 4], [5, 6]]}, 3),
+        ({"instances": np.zeros((4, 2)), "top": 1}, 4),
+        ({"inputs": []}, 1),
+        ({"inputs": np.array(3)}, 1),
+        ({"inputs": "three words here"}, 1),
+        ({"prompt": ["a", "b"]}, 1),
+        ([1, 2], 1),
+    ],
+)
+def test_rows_are_counted_of_what_could_be_joined(request_, count):
+    assert row_count(request_) == count
 
 
 @given(st.lists(st.one_of(requests, others), max_size=12), st.integers(1, 20))

@@ -2,12 +2,14 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from truss.testing.server import running_server
@@ -80,8 +82,17 @@ def gauge(server, name):
     return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name + " ")))
 
 
+def wait_for(server, name, value):
+    server.wait_until(lambda: gauge(server, name) == value, f"never has {name} at {value}")
+
+
 def wait_for_queue(server, depth):
-    server.wait_until(lambda: gauge(server, "truss_queue_depth") == depth, f"has no queue of {depth}")
+    wait_for(server, "truss_queue_depth", depth)
+
+
+def wait_for_workers(server, count):
+    for worker in range(count):
+        wait_for(server, f'truss_workers{{worker="{worker}",state="ready"}}', 1)
 
 
 def leave_after_sending(server, content):
@@ -224,21 +235,60 @@ def test_several_workers_run_side_by_side(make_truss, asking):
         assert len({answer.result().json()[1] for answer in answers}) == 3
 
 
+HOLDING = """
+    import mmap, os, time
+
+    IMPORTED = b"1" * (300 << 20)
+
+    class Model:
+        def load(self):
+            self.kept = []
+        def predict(self, request):
+            if "own" in request:
+                self.kept.append(b"1" * (request["own"] << 20))
+            if "file" in request:
+                with open(request["file"], "rb") as file:
+                    self.kept.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+                sum(self.kept[-1][::4096])
+            if "shared" in request:
+                self.kept.append(mmap.mmap(-1, request["shared"] << 20))
+                for start in range(0, len(self.kept[-1]), 4096):
+                    self.kept[-1][start] = 1
+            while "until" in request and not os.path.exists(request["until"]):
+                time.sleep(0.005)
+            return [os.getpid(), len(self.kept)]
+"""
+
+
 def test_a_worker_over_its_memory_limit_is_replaced(make_truss):
-    code = """
-        class Model:
-            def load(self):
-                self.kept = []
-            def predict(self, request):
-                self.kept.append(bytearray(request["mib"] << 20))
-                return len(self.kept)
-    """
-    with running_server(make_truss(code, "runtime: {memory_limit: 300Mi}")) as server:
-        assert server.predict({"mib": 1}).json() == 1
+    with running_server(make_truss(HOLDING, "runtime: {memory_limit: 600Mi}")) as server:
+        first = server.predict({"own": 1}).json()
         with contextlib.suppress(ConnectionError):
-            server.predict({"mib": 400})
+            server.predict({"own": 400})
         server.wait_until(lambda: gauge(server, "truss_worker_restarts_total") == 1, "replaced nothing")
-        assert server.predict({"mib": 1}).json() == 1
+        assert any("MiB of its own and is replaced" in line for line in server.log)
+        second = server.predict({"own": 1}).json()
+        assert first[1] == second[1] == 1
+        assert first[0] != second[0]
+
+
+def test_what_a_worker_shares_does_not_count_for_its_memory_limit(make_truss, asking):
+    """One worker has 900 MiB mapped that are not its own, and stays; one with 300 MiB of its own goes."""
+    weights = asking.log.with_name("weights")
+    with weights.open("wb") as file:
+        file.writelines(itertools.repeat(b"1" * (1 << 20), 300))
+    with running_server(make_truss(HOLDING, "runtime: {memory_limit: 250Mi, workers: 2}")) as server:
+        wait_for_workers(server, 2)
+        kept = server.predict({"file": str(weights), "shared": 300}).json()[0]
+        busy = asking.pool.submit(server.predict, {"until": str(asking.until)})
+        wait_for(server, "truss_requests_running", 1)
+        assert psutil.Process(kept).memory_info().rss > 900 << 20
+        for replaced in (1, 2):  # between the two, every worker has been looked at
+            wait_for_workers(server, 2)
+            server.predict({"own": 300})
+            wait_for(server, "truss_worker_restarts_total", replaced)
+        asking.until.touch()
+        assert busy.result().json() == [kept, 2]
 
 
 @pytest.mark.parametrize(("expected", "ready"), [("[1]", True), ("[2]", False)])

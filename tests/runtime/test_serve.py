@@ -238,35 +238,76 @@ def test_no_worker_outlives_a_killed_front(tricks):
     assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_model_that_cannot_load_says_why_on_readiness(make_truss):
-    code = """
-        class Model:
-            def load(self):
+CANNOT_LOAD = """
+    import os
+
+    class Model:
+        def load(self):
+            if os.path.exists(os.environ["MISSING"]):
                 raise FileNotFoundError("weights.bin")
-            def predict(self, request):
-                return request
-    """
-    with running_server(make_truss(code), ready=False) as server:
-        server.wait_until(lambda: b"weights.bin" in server.request("GET", "/readyz").body, "does not say why")
-        assert server.request("GET", "/readyz").status == 503
+        def predict(self, request):
+            return os.getpid()
+"""
+
+
+@pytest.fixture
+def missing(tmp_path):
+    """While this file is there, the model cannot be loaded."""
+    file = tmp_path / "missing"
+    file.touch()
+    return file
+
+
+def says_why(server):
+    """Readiness and the log name what the model lacks."""
+    readiness = server.request("GET", "/readyz")
+    log = "".join(server.log)
+    said = b"weights.bin" in readiness.body and "worker 0 cannot load the model" in log
+    return readiness.status == 503 and said and "FileNotFoundError: weights.bin" in log
+
+
+def test_a_model_that_cannot_load_says_why_on_readiness_and_in_the_log(make_truss, missing):
+    environment = {**os.environ, "MISSING": str(missing)}
+    with running_server(make_truss(CANNOT_LOAD), ready=False, environment=environment) as server:
+        server.wait_until(lambda: says_why(server), "does not say why")
         assert server.request("GET", "/livez").status == 200
         refused = server.predict({})
         assert (refused.status, error_of(refused)["type"]) == (503, "not_ready")
         assert "weights.bin" in refused.json()["error"]["hint"]
+        missing.unlink()
+        server.wait_ready()
+        assert server.predict({}).status == 200
 
 
-def test_a_model_that_cannot_load_ends_the_server_when_told_so(make_truss):
-    code = """
-        class Model:
-            def load(self):
-                raise FileNotFoundError("weights.bin")
-            def predict(self, request):
-                return request
-    """
-    folder = make_truss(code, "runtime: {exit_on_load_failure: true}")
-    ended = run_serve(folder)
+def test_a_replacement_that_cannot_load_says_why_too(make_truss, missing):
+    missing.unlink()
+    environment = {**os.environ, "MISSING": str(missing)}
+    with running_server(make_truss(CANNOT_LOAD), environment=environment) as server:
+        worker = server.predict({}).json()
+        missing.touch()
+        os.kill(worker, signal.SIGKILL)
+        server.wait_until(lambda: says_why(server), "does not say why")
+        assert server.predict({}).status == 503
+
+
+EXITS = "runtime: {exit_on_load_failure: true}"
+
+
+def test_a_model_that_cannot_load_ends_the_server_when_told_so(make_truss, missing):
+    ended = run_serve(make_truss(CANNOT_LOAD, EXITS), environment={**os.environ, "MISSING": str(missing)})
     assert ended.returncode == 1
-    assert "weights.bin" in ended.stderr
+    assert "FileNotFoundError: weights.bin" in ended.stderr
+
+
+def test_a_replacement_that_cannot_load_ends_it_too(make_truss, missing):
+    missing.unlink()
+    environment = {**os.environ, "MISSING": str(missing)}
+    with running_server(make_truss(CANNOT_LOAD, EXITS), environment=environment) as server:
+        worker = server.predict({}).json()
+        missing.touch()
+        os.kill(worker, signal.SIGKILL)
+        assert server.process.wait(60) == 1
+    assert "FileNotFoundError: weights.bin" in "".join(server.log)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +326,9 @@ def test_a_wrong_model_class_ends_the_server_with_its_place(make_truss, code, te
     assert "Traceback" not in ended.stderr
 
 
-def run_serve(folder, *arguments):
+def run_serve(folder, *arguments, environment=None):
     command = [sys.executable, "-m", "truss.cli", "serve", str(folder), "--port", "0", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def test_a_taken_port_is_said_at_once(make_truss):

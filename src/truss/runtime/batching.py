@@ -1,5 +1,8 @@
 """When to hand a batch to a worker, and how large: the policy, free of clocks, queues and processes.
 
+`Policy` is all of it, and what it learns; the rest is its parts. The server runs it on its event loop, and
+`benchmarks/simulation` on virtual time.
+
 The rule is greedy: an idle worker gets what is waiting, at once. While it computes, requests gather;
 what gathered is the next batch. One refinement keeps closed-loop clients together. When a batch
 returns, its clients are about to send again, while others already wait. Taking those others at once
@@ -14,13 +17,19 @@ client never waits: when its request arrives, everyone expected is there.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 HOLD_FRACTION = 0.1
 """The share of a batch's fixed cost that may be spent, on average, on waiting in vain for its clients."""
 
 LONGEST_HOLD = 0.5
 """The share of a batch's fixed cost that one hold takes at the most."""
+
+SHORTEST_HOLD = 0.001
+"""Event loops count milliseconds. A shorter hold is the turn of the loop that dispatching takes anyway."""
 
 _MEMORY = 0.98
 """Weight kept by past batches at each new one: about the last fifty count, so a change shows in seconds."""
@@ -68,7 +77,7 @@ class CostModel:
             return 0.0
         return max((self._seconds - self.per_row * self._rows) / self._weight, 0.0)
 
-    def predict(self, rows: int) -> float:
+    def predict(self, rows: float) -> float:
         """Seconds that a batch of so many rows should take."""
         return self.fixed + self.per_row * rows
 
@@ -133,6 +142,10 @@ class Hold:
     expected: int
     seconds: float
 
+    def keeps_back(self, waiting: int) -> bool:
+        """Whether so many are too few still, as long as its time is not up."""
+        return waiting < self.expected
+
 
 NO_HOLD = Hold(0, 0.0)
 
@@ -172,3 +185,90 @@ def unjoined_burst(cost: CostModel, limit: int) -> int:
     """
     each = cost.predict(1)
     return max(1, min(limit, int(UNJOINED_BURST_SECONDS / each))) if each else 1
+
+
+def level_share(waiting: int, loads: Sequence[int]) -> int:
+    """How many requests the least busy worker of an async model takes, so that all get equally busy.
+
+    Args:
+        waiting: How many requests wait, at least 1.
+        loads: How many each worker with room runs, the least busy first.
+    """
+    level = min((waiting + busy) // count for count, busy in enumerate(accumulate(loads), 1))
+    return max(1, level - loads[0])
+
+
+class Policy:
+    """Decides about the batches of one model, by what it has seen of its costs and its clients.
+
+    Args:
+        most: How many requests a batch may have.
+        joins: Whether requests are joined, so that a batch is one run of the model.
+
+    Attributes:
+        cost: The fitted cost.
+        held: The hold in force. Its time is the caller's to count, who calls `release` when it is up.
+    """
+
+    __slots__ = ("_joins", "_most", "_returns", "_rows_each", "cost", "held")
+
+    def __init__(self, most: int, *, joins: bool = True) -> None:
+        self._most = most
+        self._joins = joins
+        self._returns = Returns()
+        self._rows_each = 0.0
+        self.cost = CostModel()
+        self.held = NO_HOLD
+
+    def arrived(self, now: float) -> None:
+        """A request has come."""
+        self._returns.arrived(now)
+
+    def learn(self, requests: int, rows: int, seconds: float) -> None:
+        """A batch of so many requests, which had so many rows together, has taken so long."""
+        each = rows / requests
+        self._rows_each = self._rows_each * _MEMORY + each * (1 - _MEMORY) if self._rows_each else each
+        self.cost.observe(rows, seconds)
+
+    def seconds_for(self, requests: int) -> float:
+        """How long so many requests should take as one batch, with as many rows each as there were lately."""
+        return self.cost.predict(requests * self._rows_each)
+
+    def returned(self, answered: int, waiting: int) -> None:
+        """A batch is back, with answers to so many requests, while others wait: maybe begin a hold."""
+        if self._joins:
+            hold = self.hold_for(answered, waiting)
+            self.held = hold if hold.seconds >= SHORTEST_HOLD else NO_HOLD
+
+    def hold_for(self, answered: int, waiting: int) -> Hold:
+        """How long to wait for those who are answered now."""
+        return hold_after(answered, waiting, self._most, self.cost, self._returns)
+
+    def answered(self, count: int, now: float) -> None:
+        """The answers of a batch are on their way: their clients may come back from now on."""
+        if self._joins:
+            self._returns.watch(count, now, self.cost)
+
+    def keeps_back(self, waiting: int) -> bool:
+        """Whether so many waiting requests are held back."""
+        return self.held.keeps_back(waiting)
+
+    def release(self) -> None:
+        """Hold nothing back: the time is up, or enough have come."""
+        self.held = NO_HOLD
+
+    def share(self, waiting: int, idle: int, workers: int) -> int:
+        """How many of the waiting requests, at the most, go to the next idle worker.
+
+        Args:
+            waiting: How many wait.
+            idle: How many workers idle, at least 1.
+            workers: How many have loaded the model, the idle ones among them.
+        """
+        if not self._joins:
+            # A busy worker may be done before the idle one: it finds its share still there.
+            return min(unjoined_burst(self.cost, self._most), math.ceil(waiting / workers))
+        if idle > 1 and self.cost.per_row * waiting * self._rows_each > self.cost.fixed:
+            # The rows, not the call, cost the time: idle workers share them.
+            return min(self._most, math.ceil(waiting / idle))
+        return self._most

@@ -18,6 +18,7 @@ import msgspec
 from truss.config import Batching, Signature
 from truss.errors import PredictionError, TrussError
 from truss.model import Steps
+from truss.model.contract import Checked
 from truss.model.request import enter as enter_request
 from truss.model.tables import with_rows
 from truss.model.values import as_fields
@@ -25,7 +26,7 @@ from truss.runtime import context
 from truss.runtime.chunks import EVENTS, Form, form_of, gathered
 from truss.runtime.codecs import decode_json, decode_msgpack, encode_json, encode_msgpack
 from truss.runtime.frames import Answer, Answers, Codec, Delivery, Request
-from truss.runtime.joining import has_rows, join, split
+from truss.runtime.joining import has_rows, join, row_count, split
 from truss.runtime.protocols.forms import READERS, Asked
 from truss.runtime.tabular import decode_csv, decode_parquet
 
@@ -140,11 +141,18 @@ class BatchRunner:
 
     def _run_each(self, outcomes: Sequence[Outcome], clock: _Clock) -> None:
         for outcome in outcomes:
-            clock.rows += 1
+            clock.rows += self._rows_of(outcome)
             self._enter((outcome.request.context,))
             if self.steps.wants_request:
                 enter_request(context.request_of(outcome.request.context, outcome.request.body))
             run_one(self.steps, outcome, self.stream)
+
+    def _rows_of(self, outcome: Outcome) -> int:
+        """The rows of a decoded request, where the cost of rows matters; else it is one whatever it holds."""
+        if self.batching.mode != "rows":
+            return 1
+        value = outcome.answer
+        return row_count(value.request if isinstance(value, Checked) else value)
 
     def _run_joined(self, outcomes: list[Outcome], clock: _Clock) -> None:
         requests = [outcome.answer for outcome in outcomes]

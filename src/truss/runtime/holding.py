@@ -5,49 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from truss.runtime.batching import NO_HOLD, Hold
-
-_SHORTEST = 0.001
-"""Event loops count milliseconds. A shorter hold is the turn of the loop that dispatching takes anyway."""
+from truss.runtime.batching import NO_HOLD, Policy
 
 
 class Holding:
-    """The hold in force, if any.
+    """Ends the policy's hold, if there is one, when its time is up.
 
     Args:
         loop: Whose clock counts.
+        policy: Whose holds.
         waiting: How many requests wait now.
         over: Called when the time is up.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, waiting: Callable[[], int], over: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        policy: Policy,
+        waiting: Callable[[], int],
+        over: Callable[[], None],
     ) -> None:
         self._loop = loop
+        self._policy = policy
         self._waiting = waiting
         self._over = over
-        self._hold = NO_HOLD
         self._timer: asyncio.Handle | None = None
-
-    def begin(self, hold: Hold) -> None:
-        """Hold from now on; the time counts from `start_clock`. Replaces a hold in force."""
-        self.end()
-        if hold.seconds >= _SHORTEST:
-            self._hold = hold
 
     def start_clock(self) -> None:
         """The answers are on their way: their clients may come back from now on."""
-        if self._hold is not NO_HOLD and self._timer is None:
-            self._timer = self._loop.call_later(self._hold.seconds, self._look_again, -1)
-
-    @property
-    def in_force(self) -> bool:
-        """Whether requests should be kept back still."""
-        return self._waiting() < self._hold.expected
+        held = self._policy.held
+        if held is not NO_HOLD and self._timer is None:
+            self._timer = self._loop.call_later(held.seconds, self._look_again, -1)
 
     def end(self) -> None:
         """Keep nothing back."""
-        self._hold = NO_HOLD
+        self._policy.release()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -101,6 +101,16 @@ def _as_rows(request: Any) -> _Rows | None:
     return _Rows(name, rows, rest)
 
 
+def row_count(request: Any) -> int:
+    """How many rows a decoded request brings; 1 where it has none that could be joined."""
+    if isinstance(request, dict):
+        for name in INPUT_NAMES:
+            rows: Any = request.get(name)
+            if isinstance(rows, list) or getattr(rows, "ndim", 0) > 0:
+                return len(rows) or 1
+    return 1
+
+
 def join(requests: Sequence[Any], max_rows: int) -> list[Group]:
     """Group decoded requests into as few runs as possible, each of at most `max_rows` rows.
 

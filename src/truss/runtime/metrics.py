@@ -119,7 +119,7 @@ class Metrics:
         yield from _head(name, "histogram", "From the whole body read to the answer handed to the network.")
         yield from self.request_seconds.lines(name, "")
         name = "truss_stage_duration_seconds"
-        yield from _head(name, "histogram", "Time per stage: queue per request, the others per batch.")
+        yield from _head(name, "histogram", "Time per stage: queue per request, the others per run.")
         for stage in ("queue", "decode", "predict", "encode"):
             yield from getattr(self, f"{stage}_seconds").lines(name, f'stage="{stage}"')
         yield from _head("truss_batch_requests", "histogram", "Requests handed to a worker at one time.")

@@ -24,18 +24,19 @@ from truss.errors import (
     WorkerLostError,
 )
 from truss.runtime.arena import Lease
-from truss.runtime.batching import CostModel, Returns, hold_after, unjoined_burst
+from truss.runtime.backoff import seconds_before_restart
+from truss.runtime.batching import CostModel, Policy, level_share
 from truss.runtime.frames import Answers, Chunk
 from truss.runtime.holding import Holding
 from truss.runtime.jobs import Caller, Job, JobQueue, Talker
 from truss.runtime.metrics import Metrics
 from truss.runtime.process import Link, Spawned
+from truss.runtime.usage import own_bytes
 from truss.runtime.watching import report_renewal
 from truss.runtime.workers import State, Worker
 
 logger = logging.getLogger("truss.pool")
 
-_LONGEST_BACK_OFF = 60.0
 _LOADING_SECONDS = 0.05
 """Between two looks at a worker that loads the model, when the code has changed meanwhile."""
 _MEMORY_CHECK_SECONDS = 1.0
@@ -73,10 +74,10 @@ class Pool:
         self._memory_limit = None if limit is None else parse_size(limit)
         self._queue = JobQueue()
         self._workers: list[Worker] = []
-        self._cost = CostModel()
-        self._returns = Returns()
+        self._policy = Policy(settings.batching.max_requests, joins=self._joins)
         self._turn_scheduled = False
         self._replacing: set[asyncio.Task[None]] = set()
+        self._memory_watch: asyncio.Task[None] | None = None
         self._next_id = 0
         self._closing = False
         self._given_up = False
@@ -112,7 +113,7 @@ class Pool:
     @property
     def cost(self) -> CostModel:
         """The fitted cost of a batch."""
-        return self._cost
+        return self._policy.cost
 
     def states(self) -> Iterator[tuple[int, State]]:
         """Each worker's index and state."""
@@ -138,17 +139,19 @@ class Pool:
     async def open(self, spawned: Sequence[Spawned]) -> None:
         """Attach to the event loop, with worker processes that were started already."""
         self._loop = asyncio.get_running_loop()
-        self._holding = Holding(self._loop, lambda: len(self._queue), self._dispatch)
+        self._holding = Holding(self._loop, self._policy, lambda: len(self._queue), self._dispatch)
         for index, process in enumerate(spawned):
             worker = Worker(index)
             self._workers.append(worker)
             await self._attach(worker, process)
         if self._memory_limit is not None:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, self._memory_limit)
+            self._memory_watch = self._loop.create_task(self._watch_memory(self._memory_limit))
 
     async def close(self) -> None:
         """End all workers. Requests still queued or running are answered with 503."""
         self._closing = True
+        if self._memory_watch is not None:
+            self._memory_watch.cancel()
         stopping = NotReadyError("the server is stopping", hint="send the request to another instance")
         self._queue.fail_all(stopping)
         for worker in self._workers:
@@ -213,7 +216,7 @@ class Pool:
         seconds = limit if timeout is None or (limit is not None and limit < timeout) else timeout
         if seconds is not None:
             job.timer = self._loop.call_later(seconds, self._expire, job, seconds)
-        self._returns.arrived(job.arrived)
+        self._policy.arrived(job.arrived)
         self._queue.append(job)
         if len(self._queue) >= _BURST and self.interruptible:
             self._dispatch()
@@ -268,7 +271,7 @@ class Pool:
         size = max(1, min(self._settings.batching.max_requests, self.waiting) if self._joins else 1)
         if any(worker.is_async for worker in ready):
             size = 1
-        return self._cost.predict(size) * math.ceil(self.waiting / size / at_once)
+        return self._policy.seconds_for(size) * math.ceil(self.waiting / size / at_once)
 
     def _expire(self, job: Job, seconds: float) -> None:
         if job.settled:
@@ -299,24 +302,20 @@ class Pool:
     def _dispatch(self) -> None:
         while len(self._queue):
             free = [worker for worker in self._workers if worker.free > 0]
-            if not free or self._holding.in_force:
+            if not free or self._policy.keeps_back(len(self._queue)):
                 return
             self._holding.end()
-            self._hand_over(free[0], self._queue.take(self._batch_limit(free), self._max_bytes))
+            worker = free[0] if len(free) == 1 else min(free, key=_load)
+            self._hand_over(worker, self._queue.take(self._batch_limit(worker, free), self._max_bytes))
 
-    def _batch_limit(self, free: Sequence[Worker]) -> int:
-        most = self._settings.batching.max_requests
-        share = math.ceil(len(self._queue) / len(free))
-        if free[0].is_async:
-            return free[0].free
-        if free[0].streams:  # the others would wait until its last chunk is read
+    def _batch_limit(self, worker: Worker, free: Sequence[Worker]) -> int:
+        waiting = len(self._queue)
+        if worker.is_async:
+            return min(worker.free, level_share(waiting, sorted(map(_load, free))))
+        if worker.streams:  # the others would wait until its last chunk is read
             return 1
-        if not self._joins:
-            return min(unjoined_burst(self._cost, most), share)
-        if len(free) > 1 and self._cost.per_row * len(self._queue) > self._cost.fixed:
-            # The rows, not the call, cost the time: idle workers share them.
-            return min(most, share)
-        return most
+        ready = sum(1 for one in self._workers if one.state is State.READY)
+        return self._policy.share(waiting, len(free), ready)
 
     def _hand_over(self, worker: Worker, batch: Sequence[Job]) -> None:
         if not batch:
@@ -363,24 +362,21 @@ class Pool:
         worker.failures = 0
         if worker.is_async:
             self._count_runs(answers, answers.rows)
-            self._learn_cost(answers, 1, answers.rows)
         else:
-            self._count_runs(answers, 1)
-            self._learn_cost(answers, answers.rows, 1)
+            self._count_runs(answers, 1 if self._joins else max(1, answers.rows))
+        self._learn_cost(answers, by_itself=worker.is_async)
         answered = [(worker.running.pop(answer.id, None), answer) for answer in answers.answers]
-        holds = self._joins and not worker.is_async
-        if holds:
-            most = self._settings.batching.max_requests
-            hold = hold_after(len(answered), len(self._queue), most, self._cost, self._returns)
-            self._holding.begin(hold)
+        if not worker.is_async:
+            self._holding.end()
+            self._policy.returned(len(answered), len(self._queue))
         # The worker first: it computes on what waits while the answers below go out.
         self._dispatch()
         for job, answer in answered:
             if job is not None:
                 job.succeed(answer)
-        if holds:
+        if not worker.is_async:
             self._holding.start_clock()
-            self._returns.watch(len(answered), perf_counter(), self._cost)
+            self._policy.answered(len(answered), perf_counter())
 
     def on_chunk(self, worker: Worker, chunk: Chunk) -> None:
         """A part of a streamed answer is there."""
@@ -413,10 +409,14 @@ class Pool:
         if answers.rows:
             metrics.batch_rows.observe(answers.rows / runs, runs)
 
-    def _learn_cost(self, answers: Answers, rows: int, runs: int) -> None:
-        """Learn what a run over so many rows takes; of several that were answered together, the mean."""
+    def _learn_cost(self, answers: Answers, *, by_itself: bool) -> None:
+        """Learn what these took together; or, where each ran by itself, what one of them did in the mean."""
         if answers.rows:
-            self._cost.observe(rows, (answers.decode + answers.predict + answers.encode) * 1e-9 / runs)
+            seconds = (answers.decode + answers.predict + answers.encode) * 1e-9
+            if by_itself:
+                self._policy.learn(1, 1, seconds / answers.rows)
+            else:
+                self._policy.learn(len(answers.answers), answers.rows, seconds)
 
     def on_renewed(self, worker: Worker, report: Mapping[str, Any]) -> None:
         """A worker has taken up changed code, or says why not."""
@@ -466,9 +466,10 @@ class Pool:
             job.fail(WorkerLostError("the worker died while it was answering this request", hint=hint))
 
     async def _replace(self, worker: Worker) -> None:
-        # The first replacement starts at once; a model that keeps dying is given ever more time.
-        delay = min(_LONGEST_BACK_OFF, 0.5 * 2 ** (worker.failures - 1)) if worker.failures else 0.0
+        delay = seconds_before_restart(worker.failures)
         worker.failures += 1
+        if delay:
+            logger.info("worker %d is started again in %g s", worker.index, delay)
         await asyncio.gather(asyncio.sleep(delay), worker.reap())
         if not self._closing:
             self._metrics.worker_restarts += 1
@@ -484,15 +485,25 @@ class Pool:
         logger.error("worker %d has not answered in time and is replaced", worker.index)
         worker.kill()
 
-    def _check_memory(self, limit: int) -> None:
+    async def _watch_memory(self, limit: int) -> None:
         """Replace the workers that hold more memory than they may."""
-        for worker in self._workers:
-            held = worker.link.resident_bytes() if worker.link is not None else 0
-            if worker.state is State.READY and held > limit:
-                logger.error("worker %d holds %d MiB and is replaced", worker.index, held >> 20)
-                worker.kill()
-        if not self._closing:
-            self._loop.call_later(_MEMORY_CHECK_SECONDS, self._check_memory, limit)
+        while True:
+            await asyncio.sleep(_MEMORY_CHECK_SECONDS)
+            for worker in self._workers:
+                link = worker.link
+                if worker.state is not State.READY or link is None:
+                    continue
+                # In a thread, since a large process takes the system a while: requests go on meanwhile.
+                held = await asyncio.to_thread(own_bytes, link.process.pid, limit)
+                if held > limit and worker.link is link and worker.state is State.READY:
+                    logger.error(
+                        "worker %d holds %d MiB of its own and is replaced", worker.index, held >> 20
+                    )
+                    worker.kill()
+
+
+def _load(worker: Worker) -> int:
+    return len(worker.running)
 
 
 class _WorkerListener:

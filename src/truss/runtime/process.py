@@ -131,14 +131,6 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def resident_bytes(self) -> int:
-        """The memory the process holds, memory-mapped files included; 0 where the system does not tell."""
-        try:
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
     def kill(self) -> None:
         """End the process at once; `on_lost` follows."""
         self.process.kill()

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from truss.config import DockerServer
 from truss.errors import ServerStartError, TrussError
+from truss.runtime.backoff import seconds_before_restart
 from truss.runtime.workers import State
 
 logger = logging.getLogger("truss.server")
 
 _LAST_LINES = 20
 """So many of its last lines are told when it ends."""
-_LONGEST_BACK_OFF = 60.0
 _STARTING_SECONDS = 0.1
 """Between two looks at a server that starts."""
 _RUNNING_SECONDS = 5.0
@@ -158,8 +158,10 @@ class Supervisor:
         self.on_lost()
         if early and self._exit_early:
             self.on_fatal(ServerStartError(f"the server ended ({how}) before it was ready"))
-        delay = min(_LONGEST_BACK_OFF, 0.5 * 2 ** (self._failures - 1)) if self._failures else 0.0
+        delay = seconds_before_restart(self._failures)
         self._failures += 1
+        if delay:
+            logger.info("the server is started again in %g s", delay)
         await asyncio.sleep(delay)
         try:
             await self._spawn()

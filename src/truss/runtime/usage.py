@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from truss.runtime.metrics import Metrics
@@ -59,6 +59,42 @@ def resident_bytes(pid: int) -> float:
         return float(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0.0
+
+
+def own_bytes(pid: int, enough: int = 0) -> int:
+    """The memory that a process holds itself, and the system cannot have back while it runs.
+
+    That is its proportional share (PSS) of anonymous memory, in pages or swapped out: what it has written
+    itself counts whole, what it has from a fork and nobody wrote to since is divided among those who have it.
+    Files that it maps and shared memory do not count: they are there once for all workers, and the figure of
+    one must not jump when another ends.
+
+    Read from `/proc/PID/smaps_rollup` (https://www.kernel.org/doc/html/latest/filesystems/proc.html). The
+    system looks at every page for that; so what the process has mapped altogether, which it knows, is asked
+    first.
+
+    Args:
+        pid: The process.
+        enough: If all that it has mapped is no more than so many bytes, that is returned.
+
+    Returns:
+        Bytes; what it has mapped altogether where the system tells no more, 0 where it tells nothing.
+    """
+    mapped = sum(_sizes(Path(f"/proc/{pid}/status"), ("VmRSS", "VmSwap", "HugetlbPages")).values())
+    if mapped <= enough:
+        return mapped
+    shares = _sizes(Path(f"/proc/{pid}/smaps_rollup"), ("Pss_Anon", "SwapPss", "Private_Hugetlb"))
+    return sum(shares.values()) if "Pss_Anon" in shares else mapped
+
+
+def _sizes(file: Path, names: Sequence[str]) -> dict[str, int]:
+    """Some of a file's lines `Name:  123 kB`, in bytes; none where it cannot be read."""
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    found = (line.partition(":") for line in lines)
+    return {name: int(value.split()[0]) << 10 for name, _, value in found if name in names}
 
 
 def cpu_seconds(pid: int) -> float:

@@ -193,7 +193,8 @@ class Runtime(Section, frozen=True, kw_only=True):
         Annotated[str, SIZE], doc("The largest request body; more is answered 413.", "truss")
     ] = "100Mi"
     memory_limit: Annotated[
-        Annotated[str, SIZE] | None, doc("The most memory that each copy may use.", "truss")
+        Annotated[str, SIZE] | None,
+        doc("The most memory that each copy may hold itself, apart from what copies share.", "truss"),
     ] = None
     idempotent: Annotated[
         bool,

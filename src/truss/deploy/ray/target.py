@@ -51,6 +51,13 @@ class RayOptions(Options, frozen=True, kw_only=True):
         float,
         option("Requests that a copy has on average, waiting or running; above it there are more copies."),
     ] = 16.0
+    upscale_delay: Annotated[
+        float,
+        option("Seconds for which there must be more requests until copies are added; 0: Ray's 30."),
+    ] = 0.0
+    downscale_delay: Annotated[
+        float, option("Seconds for which there must be fewer until some are removed; 0: Ray's 600.")
+    ] = 0.0
     max_ongoing_requests: Annotated[
         int,
         option("Requests that a copy is given at most; 0: two full batches. Others wait at the proxies."),
@@ -185,6 +192,8 @@ def _copies(options: RayOptions) -> dict[str, Any]:
         "initial_replicas": max(1, options.min_replicas),
         "max_replicas": options.max_replicas,
         "target_ongoing_requests": options.target_ongoing_requests,
+        **({"upscale_delay_s": options.upscale_delay} if options.upscale_delay else {}),
+        **({"downscale_delay_s": options.downscale_delay} if options.downscale_delay else {}),
     }
     return {"autoscaling_config": scaling}
 
