@@ -131,6 +131,10 @@ def test_with_idempotent_off_only_what_was_running_fails_and_says_so(square):
     failed = [answer for _, answer in answers if answer.status != 200]
     assert failed
     assert {answer.status for answer in failed} == {503}
+    # What a worker had not begun when it died was given to the next. A worker that dies just before the model
+    # notes its batch leaves no trace of it; were the queue lost with each worker, that were half of all.
+    unnoted = {number for number, answer in answers if answer.status != 200} - square.computed()
+    assert len(unnoted) <= len(failed) / 3
     assert all(answer.json()["error"]["type"] == "worker_lost" for answer in failed)
     # At most what one batch held, per death.
     assert len(failed) <= killed * CLIENTS
