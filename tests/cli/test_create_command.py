@@ -6,12 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
+import yaml
+from model_files import ROWS, SAFE, X, pickled, write_mlflow, write_pickle, write_transformers, y
 
+from truss.frameworks.registry import framework_for
+from truss.model import to_plain
+from truss.testing.frameworks import assert_same
 from truss.testing.server import running_server
 
-X, y = load_iris(return_X_y=True)
+TEXTS = ["a kind film", "a film"]
+KINDS = {
+    **{name: (write, ROWS, ()) for name, (write, _) in SAFE.items()},
+    "model.joblib": (write_pickle, ROWS, ("--trust-pickle",)),
+    "transformers": (write_transformers, TEXTS, ()),
+    "mlflow": (write_mlflow, ROWS, ("--trust-pickle",)),
+}
 
 
 @pytest.fixture
@@ -20,14 +29,6 @@ def booster(tmp_path: Path) -> Path:
 
     xgboost.XGBClassifier(n_estimators=3, max_depth=2).fit(X, y).save_model(tmp_path / "model.ubj")
     return tmp_path / "model.ubj"
-
-
-@pytest.fixture
-def pickled(tmp_path: Path) -> Path:
-    import joblib
-
-    joblib.dump(LogisticRegression(max_iter=500).fit(X, y), tmp_path / "model.joblib")
-    return tmp_path / "model.joblib"
 
 
 def test_a_file_becomes_a_truss_that_answers_as_the_file_does(truss, booster, tmp_path):
@@ -47,17 +48,34 @@ def test_a_file_becomes_a_truss_that_answers_as_the_file_does(truss, booster, tm
     assert answer["predictions"] == model.predict(X).tolist()
 
 
+@pytest.mark.parametrize("misnamed", [False, True], ids=["by its name", "by another name"])
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_is_known_by_its_content_and_answers_as_its_object(truss, tmp_path, name, misnamed):
+    write, rows, words = KINDS[name]
+    model, request = write(tmp_path / name), {"inputs": rows}
+    wrong = "weights.onnx" if name == "model.txt" else "weights.txt"
+    given = (tmp_path / name).rename(tmp_path / (wrong if misnamed else name))
+    (tmp_path / "requests.json").write_text(json.dumps(request))
+    ran = truss("create", given, "made", "--examples", "requests.json", *words)
+    assert ran.code == 0, ran.err
+    (example,) = yaml.safe_load((tmp_path / "made" / "examples.yaml").read_text())
+    assert example["input"] == request
+    live = framework_for(model).answer(model, request)
+    assert_same(to_plain(live), example["expected"], 1e-5, "answer")
+
+
 def test_it_prints_json_for_scripts(truss, booster, tmp_path):
     ran = truss("create", booster, "iris", "--json")
     assert ran.json() == {"directory": str(tmp_path / "iris")}
 
 
-def test_a_pickle_needs_a_word_of_trust(truss, pickled, tmp_path):
-    refused = truss("create", pickled, "iris")
+def test_a_pickle_needs_a_word_of_trust(truss, tmp_path):
+    path = pickled(tmp_path / "model.joblib")
+    refused = truss("create", path, "iris")
     assert (refused.code, refused.out) == (2, "")
     assert "--trust-pickle" in refused.err
     assert not (tmp_path / "iris").exists()
-    trusted = truss("create", pickled, "iris", "--trust-pickle")
+    trusted = truss("create", path, "iris", "--trust-pickle")
     assert trusted.code == 0, trusted.err
     assert "runs now" in trusted.err
     assert "scikit-learn==" in (tmp_path / "iris" / "config.yaml").read_text()

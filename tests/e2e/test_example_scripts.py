@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
             "[{'translation_text': 'hallo welt'}, {'translation_text': 'gute nacht'}]",
         ),
         ("transformers/sentence_embeddings.py", "closest: Share prices fell sharply on Monday."),
+        ("sentence_transformers/closest_help_page.py", "closest: Sending a parcel back"),
         ("xgboost/breast_cancer.py", "{'predictions': [0, 1], 'probabilities': [["),
         ("lightgbm/wines.py", "{'predictions': [0, 1], 'probabilities': [["),
         ("catboost/diabetes.py", "{'predictions': [1"),

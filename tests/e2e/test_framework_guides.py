@@ -10,7 +10,21 @@ GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("guide", ["sklearn.md", "callable.md", "packaging.md", "handle.md"])
+GUIDES_THAT_RUN = [
+    "sklearn.md",
+    "callable.md",
+    "packaging.md",
+    "handle.md",
+    "xgboost.md",
+    "lightgbm.md",
+    "catboost.md",
+    "keras.md",
+    "onnx.md",
+    "statsmodels.md",
+]
+
+
+@pytest.mark.parametrize("guide", GUIDES_THAT_RUN)
 def test_the_guide_runs(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # A reader's code lives in a notebook or script, whose module is called this.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from truss.config import parse_config
-from truss.environments.accelerated import for_gpus
+from truss.environments.accelerated import for_cpus, for_gpus
 from truss.environments.own import own_requirement, requirement_of, source_of
 from truss.environments.wanted import wanted_by
 from truss.errors import EnvironmentBuildError
@@ -65,6 +65,8 @@ def test_a_gpu_gets_the_builds_for_it_of_what_was_packaged_without_one(tmp_path)
         ("ONNXruntime", "onnxruntime-gpu"),
         ("jax", "jax[cuda12]"),
         ("jax == 0.7", "jax[cuda12] == 0.7"),
+        ("torch==2.9.0+cpu", "torch==2.9.0"),
+        ("torch==2.9.0+cu128", "torch==2.9.0+cu128"),
         ("jax>=0.7", "jax>=0.7"),
         ("jax==0.7; python_version > '3.9'", "jax==0.7; python_version > '3.9'"),
         ("-r more.txt", "-r more.txt"),
@@ -72,6 +74,40 @@ def test_a_gpu_gets_the_builds_for_it_of_what_was_packaged_without_one(tmp_path)
 )
 def test_a_line_that_says_itself_what_is_wanted_stays(line, expected):
     assert for_gpus([line]) == (expected,)
+
+
+FROM_A_GPU = f"requirements: [{', '.join(map(repr, FOR_GPUS))}, torch==2.9.0+cu128]"
+FOR_CPUS = "jax==0.7.0", "tensorflow==2.20.0", "onnxruntime==1.23.2", "torch==2.9.0"
+
+
+def test_without_a_gpu_no_build_for_one_is_wanted_of_what_was_packaged_with_one(tmp_path):
+    found = wanted(tmp_path, FROM_A_GPU)
+    assert (found.lines, found.cpu_builds) == (FOR_CPUS, True)
+    there = wanted(tmp_path, f"{FROM_A_GPU}\nresources: {{accelerator: L4}}")
+    assert (there.lines, there.cpu_builds) == ((*FOR_GPUS, "torch==2.9.0+cu128"), False)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("jax[cuda13]", "jax"),
+        ("jax[cuda12_local,k8s] == 0.7.0", "jax[k8s] == 0.7.0"),
+        ("JAX[rocm7-local]==0.8", "JAX==0.8"),
+        ("jax[tpu]==0.7.0", "jax[tpu]==0.7.0"),
+        ("Tensorflow[and_cuda]", "Tensorflow"),
+        ("onnxruntime_gpu==1.23.2", "onnxruntime==1.23.2"),
+        ("jaxlib==0.4.20+cuda12.cudnn89", "jaxlib==0.4.20"),
+        ("torchvision==0.24.0+rocm6.4", "torchvision==0.24.0"),
+        ("torch==2.9.0+cpu", "torch==2.9.0+cpu"),
+        ("mine==1.0+cute", "mine==1.0+cute"),
+        ("mine[and-cuda]", "mine[and-cuda]"),
+        ("onnxruntime-gpu>=1.20", "onnxruntime-gpu>=1.20"),
+        ("jax[cuda12]==0.7; python_version > '3.9'", "jax[cuda12]==0.7; python_version > '3.9'"),
+        ("torch @ https://wheels/torch-2.9.0+cu128.whl", "torch @ https://wheels/torch-2.9.0+cu128.whl"),
+    ],
+)
+def test_only_the_build_of_a_line_changes(line, expected):
+    assert for_cpus([line]) == (expected,)
 
 
 def test_a_requirements_file_that_is_not_there(tmp_path):

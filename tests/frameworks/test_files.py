@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import shutil
 import struct
@@ -12,110 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
+from model_files import ROWS, SAFE, X, keras_model, pickled, y
 from sklearn.linear_model import LogisticRegression
 
 from truss.errors import MissingExtraError, PackagingError, UnsupportedObjectError, UntrustedFileError
 from truss.frameworks.files import open_model
 from truss.frameworks.registry import framework_for
-
-os.environ.setdefault("KERAS_BACKEND", "torch")  # before anything imports Keras
-
-X, y = load_iris(return_X_y=True)
-ROWS = X[::30].tolist()
-
-
-def write_xgboost(path: Path) -> object:
-    import xgboost
-
-    model = xgboost.XGBClassifier(n_estimators=3, max_depth=2).fit(X, y)
-    model.save_model(path)
-    return model
-
-
-def write_booster(path: Path) -> object:
-    import xgboost
-
-    model = xgboost.train(
-        {"objective": "multi:softprob", "num_class": 3}, xgboost.DMatrix(X, y), num_boost_round=3
-    )
-    model.save_model(path)
-    return model
-
-
-def write_lightgbm(path: Path) -> object:
-    import lightgbm
-
-    model = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, y)
-    model.booster_.save_model(path)
-    return model
-
-
-def write_catboost(path: Path) -> object:
-    import catboost
-
-    model = catboost.CatBoostClassifier(iterations=3, verbose=False, allow_writing_files=False).fit(X, y)
-    model.save_model(str(path), format="cbm")
-    return model
-
-
-def keras_model(*layers: object) -> object:
-    import keras
-
-    return keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(3)])
-
-
-def write_keras(path: Path) -> object:
-    model = keras_model()
-    model.save(path)
-    return model
-
-
-def write_onnx(path: Path) -> object:
-    from onnx import TensorProto, checker, helper, numpy_helper, save_model
-
-    weights = numpy_helper.from_array(np.ones((4, 2), np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
-        [weights],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    checker.check_model(model)
-    save_model(model, path)
-    return model
-
-
-def write_script(path: Path) -> object:
-    import torch
-
-    model = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
-    model.save(str(path))
-    return model
-
-
-def write_program(path: Path) -> object:
-    import torch
-
-    rows = torch.export.Dim("rows", min=1)
-    program = torch.export.export(torch.nn.Linear(4, 3), (torch.ones(2, 4),), dynamic_shapes=({0: rows},))
-    with path.open("wb") as file:
-        torch.export.save(program, file)
-    return program
-
-
-SAFE = {
-    "model.ubj": (write_xgboost, "xgboost"),
-    "model.json": (write_booster, "xgboost"),
-    "model.txt": (write_lightgbm, "lightgbm"),
-    "model.cbm": (write_catboost, "catboost"),
-    "model.keras": (write_keras, "keras"),
-    "model.onnx": (write_onnx, "onnx"),
-    "model.pt": (write_script, "torch"),
-    "model.pt2": (write_program, "torch"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -203,13 +104,6 @@ def test_a_text_model_without_the_names_of_its_categories_is_cut_off(tmp_path):
 
 
 # --- code ---
-
-
-def pickled(path: Path, compress: int = 0) -> Path:
-    import joblib
-
-    joblib.dump(LogisticRegression(max_iter=500).fit(X, y), path, compress=compress)
-    return path
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)], ids=str)

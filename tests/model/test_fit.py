@@ -68,6 +68,20 @@ def test_a_missing_value_is_named_where_the_model_speaks_of_it(value, spelled):
     of_width = Signature(tensors=[Tensor(shape=[None, 2])])
     found = misfit({"inputs": [[1, 2], [3, value]]}, of_width, "Input X contains NaN")
     assert found.where == "inputs[1], column 1 (counted from 0)"
+    one_each = Signature(tensors=[Tensor(shape=[None])])
+    assert misfit({"inputs": [1, value]}, one_each, "Input X contains NaN").where == "inputs[1]"
+
+
+@pytest.mark.parametrize(
+    ("rows", "where"),
+    [
+        ([[[1, 2, 3], [4, None, 6]]], "inputs[0][1][1]"),
+        ([[[1, 2, 3], [4, 5, 6]], [[1, None, 3], [4, 5, 6]]], "inputs[1][0][1]"),
+    ],
+)
+def test_a_missing_value_is_named_in_arrays_too(rows, where):
+    found = misfit({"inputs": rows}, ROWS, "it holds null, or something else")
+    assert (found.where, found.message) == (where, "null, which this model does not take")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from truss.config import TrussConfig
-from truss.environments.accelerated import for_gpus
+from truss.environments.accelerated import for_cpus, for_gpus
 from truss.environments.own import source_of
 from truss.errors import EnvironmentBuildError
 from truss.weights import libraries_of
@@ -44,7 +44,7 @@ class Wanted:
     Attributes:
         folder: The Truss; relative paths of its requirements are below it.
         python: The Python version, `3.11`.
-        lines: Requirement lines, as pip takes them; for a GPU with the builds for those.
+        lines: Requirement lines, as pip takes them, with the builds for what the Truss runs on.
         file: A requirements.txt, pyproject.toml or uv.lock to take as well.
         own: The requirement line of Truss itself; None for an environment without.
         places: uv's options that say where packages come from.
@@ -125,7 +125,7 @@ def wanted_by(
 def _lines(config: TrussConfig) -> tuple[str, ...]:
     """The config's requirements, and what its server fetches weights with."""
     lines = (*config.requirements, *libraries_of(config))
-    return for_gpus(lines) if config.resources.use_gpu else lines
+    return for_gpus(lines) if config.resources.use_gpu else for_cpus(lines)
 
 
 def digest_of(text: str) -> str:

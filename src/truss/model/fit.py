@@ -188,7 +188,7 @@ def _is_number(text: str) -> bool:
 
 
 def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
-    """The values of a table, each with its row and its column, by name where it has one."""
+    """The values in rows, each with its row and its column, by name where it has one, or its indices."""
     names = [column.name for column in columns]
     for number, row in enumerate(rows):
         if isinstance(row, dict):
@@ -196,10 +196,24 @@ def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> Iterator[tuple[str
         elif isinstance(row, (list, tuple)):
             items = zip(names, row, strict=True) if len(names) == len(row) else enumerate(row)
         else:
+            yield f"inputs[{number}]", row
             continue
         for key, value in items:
-            column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
-            yield f"inputs[{number}], {column}", value
+            if isinstance(value, (list, tuple)):
+                yield from _in_lists_within(f"inputs[{number}][{key!r}]", value)
+            else:
+                column = f"column {key!r}" if isinstance(key, str) else f"column {key} (counted from 0)"
+                yield f"inputs[{number}], {column}", value
+
+
+def _in_lists_within(place: str, values: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The values of a list, and of the lists in it, each with its indices."""
+    for number, value in enumerate(values):
+        inner = f"{place}[{number}]"
+        if isinstance(value, (list, tuple)):
+            yield from _in_lists_within(inner, value)
+        else:
+            yield inner, value
 
 
 def _speaks_of_missing(complaint: str) -> bool:

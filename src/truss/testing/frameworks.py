@@ -180,7 +180,7 @@ class FrameworkConformance:
         signature = self._save(tmp_path, model).signature
         if not signature:
             return
-        for row in _short_rows(self.make_request()["inputs"][0], signature):
+        for row in short_rows(self.make_request()["inputs"][0], signature):
             request, complaint = {"inputs": [row]}, None
             try:
                 answer = self.framework.answer(model, request)
@@ -210,8 +210,8 @@ class FrameworkConformance:
         return answers
 
 
-def _short_rows(row: Any, signature: Signature) -> list[Any]:
-    """The row without its last value, where that leaves too few."""
+def short_rows(row: Any, signature: Signature) -> list[Any]:
+    """A row without its last value, where that leaves fewer than the signature says; else none."""
     if isinstance(row, dict):
         kept = [column.name for column in signature.columns][:-1]
         return [{name: row[name] for name in kept if name in row}] if kept else []

@@ -7,11 +7,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from truss.frameworks.callable.adapter import CallableFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class CallableConformance(FrameworkConformance):
+class CallableConformance(ServedAlone):
     framework = CallableFramework()
     strangers = (LogisticRegression(), torch.nn.Linear(1, 1), LogisticRegression)
 

@@ -11,8 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from truss.frameworks.catboost.adapter import CatboostFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 IRIS = load_iris(as_frame=True)
 QUIET = {"iterations": 5, "depth": 3, "verbose": 0, "allow_writing_files": False}
@@ -26,7 +25,7 @@ def flowers() -> pd.DataFrame:
     return table.assign(colour=colours).drop(columns="petal length (cm)")
 
 
-class CatboostConformance(FrameworkConformance):
+class CatboostConformance(ServedAlone):
     framework = CatboostFramework()
     strangers = (
         LogisticRegression(),

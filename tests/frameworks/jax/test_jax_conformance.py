@@ -13,8 +13,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 
 from truss.frameworks.jax.adapter import JaxFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 IRIS = load_iris()
 ROWS = IRIS.data[::30].astype("float32")
@@ -62,7 +61,7 @@ class Images(linen.Module):
         }
 
 
-class JaxConformance(FrameworkConformance):
+class JaxConformance(ServedAlone):
     framework = JaxFramework()
     strangers = (
         LogisticRegression(),

@@ -11,11 +11,10 @@ import pytest
 from sklearn.datasets import load_iris
 
 from truss.frameworks.keras.adapter import KerasFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class KerasConformance(FrameworkConformance):
+class KerasConformance(ServedAlone):
     framework = KerasFramework()
     strangers = (np.zeros(3), keras.layers.Dense(1), keras.Input((2,)))
     relative_tolerance = 1e-5

@@ -11,8 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from truss.frameworks.lightgbm.adapter import LightgbmFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 IRIS = load_iris(as_frame=True)
 QUIET = {"n_estimators": 5, "verbose": -1}
@@ -26,7 +25,7 @@ def flowers() -> pd.DataFrame:
     return table.assign(colour=pd.Categorical(colours)).drop(columns="petal length (cm)")
 
 
-class LightgbmConformance(FrameworkConformance):
+class LightgbmConformance(ServedAlone):
     framework = LightgbmFramework()
     strangers = (
         LogisticRegression(),

@@ -10,11 +10,10 @@ import pytest
 from sklearn.datasets import load_iris
 
 from truss.frameworks.onnx.adapter import OnnxFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class OnnxConformance(FrameworkConformance):
+class OnnxConformance(ServedAlone):
     framework = OnnxFramework()
     strangers = (np.zeros(3), "model.txt", Path("model.pt"), onnx.GraphProto())
     relative_tolerance = 1e-5

@@ -17,8 +17,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
 from truss.frameworks.sklearn.adapter import SklearnFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 TEXTS = ["a warm and kind film", "dull, slow, dreadful", "kind people, warm light", "slow and dull again"]
 
@@ -27,7 +26,7 @@ def answer(request: Any) -> Any:
     return request
 
 
-class SklearnConformance(FrameworkConformance):
+class SklearnConformance(ServedAlone):
     framework = SklearnFramework()
     strangers = (answer, np.zeros(3), pd.DataFrame({"a": [1]}), load_iris())
 

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 import truss
 from truss.config import read_config
 from truss.frameworks.sklearn.adapter import SklearnFramework
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import ServedAlone
 
 IRIS = load_iris()
 CANCER, MALIGNANT = load_breast_cancer(return_X_y=True)
@@ -34,7 +34,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame({"colour": colours, "petal": IRIS.data[:, 2]})
 
 
-class TestForestOfImbalancedLearn(FrameworkConformance):
+class TestForestOfImbalancedLearn(ServedAlone):
     framework = SklearnFramework()
 
     def make_model(self) -> Any:
@@ -52,7 +52,7 @@ class TestPipelineOfImbalancedLearn(TestForestOfImbalancedLearn):
         return make_sampling_pipeline(*steps).fit(CANCER, MALIGNANT)
 
 
-class TestEncoderOfCategories(FrameworkConformance):
+class TestEncoderOfCategories(ServedAlone):
     """A table of texts and numbers, with values that training never saw."""
 
     framework = SklearnFramework()

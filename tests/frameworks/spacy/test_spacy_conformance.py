@@ -7,11 +7,10 @@ from sklearn.linear_model import LogisticRegression
 from spacy_pipelines import TEXTS, trained
 
 from truss.frameworks.spacy.adapter import SpacyFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class SpacyConformance(FrameworkConformance):
+class SpacyConformance(ServedAlone):
     framework = SpacyFramework()
     strangers = (LogisticRegression(), spacy.blank("en")("a text"), spacy.blank("en").vocab)
     relative_tolerance = 1e-3

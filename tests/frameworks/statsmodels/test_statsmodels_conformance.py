@@ -10,14 +10,13 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 
 from truss.frameworks.statsmodels.adapter import StatsmodelsFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 TABLE = load_diabetes(as_frame=True).frame
 MATRIX = sm.add_constant(TABLE[["bmi", "bp"]])
 
 
-class StatsmodelsConformance(FrameworkConformance):
+class StatsmodelsConformance(ServedAlone):
     framework = StatsmodelsFramework()
     strangers = (np.zeros(3), pd.DataFrame({"a": [1]}), LinearRegression(), sm.OLS(TABLE.target, MATRIX))
 

@@ -9,11 +9,10 @@ import tensorflow_models as models
 
 from truss.frameworks.files import open_model
 from truss.frameworks.tensorflow.adapter import TensorflowFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class TensorflowConformance(FrameworkConformance):
+class TensorflowConformance(ServedAlone):
     framework = TensorflowFramework()
     strangers = (np.zeros(3), tf.constant(1.0), tf.Variable(1.0), tf.TensorSpec([None]), (1, "a"))
     relative_tolerance = 1e-5

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from truss.frameworks.torch.adapter import TorchFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 DIGITS = load_digits()
 
@@ -34,7 +33,7 @@ def answer(request: Any) -> Any:
     return request
 
 
-class TorchConformance(FrameworkConformance):
+class TorchConformance(ServedAlone):
     framework = TorchFramework()
     strangers = (answer, np.zeros(3), torch.zeros(3), nn.Linear(1, 1).state_dict(), torch.relu)
     relative_tolerance = 1e-4

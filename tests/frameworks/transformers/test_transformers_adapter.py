@@ -14,8 +14,7 @@ from transformers import pipeline
 
 from truss.errors import PackagingError
 from truss.frameworks.transformers.adapter import TransformersFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 FRAMEWORK = TransformersFramework()
 IS_VERSION_4 = transformers.__version__.startswith("4.")
@@ -31,7 +30,7 @@ def _share_factories(tiny: SimpleNamespace) -> None:
     TestPipelineConformance.tiny = TestEncoderConformance.tiny = TestTextToTextConformance.tiny = tiny
 
 
-class TestPipelineConformance(FrameworkConformance):
+class TestPipelineConformance(ServedAlone):
     framework = FRAMEWORK
     strangers = (torch.nn.Linear(1, 1), transformers.BertConfig())
     relative_tolerance = 1e-6

@@ -1,7 +1,8 @@
-"""The shared suite over pipelines that take images, sounds and labels of one's own, and quantised weights."""
+"""The shared suite over pipelines for texts, images, sounds and one's own labels, and quantised weights."""
 
 import base64
 import io
+import json
 import wave
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,14 +16,33 @@ from PIL import Image
 from transformers import pipeline
 
 from truss.frameworks.transformers.adapter import TransformersFramework
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import ServedAlone
 
 RATE = 16000
+IS_VERSION_4 = transformers.__version__.startswith("4.")
+TEXTS = ["the cat sat", "a dog ate my hat while it was warm"]
+WAV2VEC2 = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": (16, 16),
+    "conv_kernel": (10, 3),
+    "conv_stride": (5, 2),
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+PYRAMID = {
+    "depths": [1, 1, 1, 1],
+    "hidden_sizes": [8, 8, 8, 8],
+    "num_attention_heads": [1, 1, 1, 1],
+    "decoder_hidden_size": 8,
+}
 
 
 def png(colour: str) -> str:
     file = io.BytesIO()
-    Image.new("RGB", (20, 20), colour).save(file, format="PNG")
+    Image.new("RGB", (32, 32), colour).save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -37,13 +57,13 @@ def tone(pitch: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def image_processor(kind: str) -> Any:
-    """One that takes images of 16 by 16 pixels."""
+def image_processor(kind: str, **settings: Any) -> Any:
+    """One that takes images of 16 by 16 pixels, and needs no torchvision."""
     found = getattr(transformers, f"{kind}Pil", None) or getattr(transformers, kind)
-    return found(size={"height": 16, "width": 16}, do_center_crop=False)
+    return found(**(settings or {"size": {"height": 16, "width": 16}, "do_center_crop": False}))
 
 
-class KindConformance(FrameworkConformance):
+class KindConformance(ServedAlone):
     framework = TransformersFramework()
     relative_tolerance = 1e-4
     tiny: SimpleNamespace
@@ -51,6 +71,67 @@ class KindConformance(FrameworkConformance):
     @pytest.fixture(autouse=True)
     def _factories(self, tiny: SimpleNamespace) -> None:
         self.tiny = tiny
+
+
+class TestTokens(KindConformance):
+    def make_model(self) -> Any:
+        model = self.tiny.bert("BertForTokenClassification", num_labels=3)
+        return pipeline(
+            "token-classification",
+            model=model,
+            tokenizer=self.tiny.tokenizer(),
+            aggregation_strategy="simple",
+        )
+
+    def make_request(self) -> Any:
+        return {"inputs": TEXTS}
+
+
+class TestMaskedWords(KindConformance):
+    def make_model(self) -> Any:
+        model = self.tiny.bert("BertForMaskedLM")
+        return pipeline("fill-mask", model=model, tokenizer=self.tiny.tokenizer(), top_k=2)
+
+    def make_request(self) -> Any:
+        return {"inputs": ["the [MASK] sat", "a dog ate my [MASK] in here"]}
+
+
+@pytest.mark.skipif(not IS_VERSION_4, reason="version 5 has no pipeline for questions")
+class TestQuestions(KindConformance):
+    def make_model(self) -> Any:
+        model = self.tiny.bert("BertForQuestionAnswering")
+        return pipeline("question-answering", model=model, tokenizer=self.tiny.tokenizer())
+
+    def make_request(self) -> Any:
+        context = "a dog ate my hat while it was warm"
+        return {"inputs": [{"question": text, "context": context} for text in ("the cat", "hello world")]}
+
+
+class TestTranslation(KindConformance):
+    def make_model(self) -> Any:
+        return self.tiny.t5(), self.tiny.tokenizer(encoder=False, eos="</s>"), "translation"
+
+    def make_request(self) -> Any:
+        return {"inputs": TEXTS}
+
+
+class TestPrompts(KindConformance):
+    def make_model(self) -> Any:
+        words = self.tiny.tokenizer(encoder=False, eos="</s>")
+        return pipeline("text-generation", model=self.tiny.gpt2(), tokenizer=words, do_sample=False)
+
+    def make_request(self) -> Any:
+        return {"inputs": ["the cat", {"prompt": "a dog", "max_new_tokens": 2}], "max_new_tokens": 4}
+
+
+class TestChat(KindConformance):
+    def make_model(self) -> Any:
+        model, words = self.tiny.chat()
+        return pipeline("text-generation", model=model, tokenizer=words)
+
+    def make_request(self) -> Any:
+        message = {"role": "user", "content": "the cat sat on my mat"}
+        return {"messages": [message], "max_tokens": 4, "temperature": 0}
 
 
 class TestImages(KindConformance):
@@ -65,25 +146,86 @@ class TestImages(KindConformance):
 class TestSounds(KindConformance):
     def make_model(self) -> Any:
         torch.manual_seed(0)
-        config = transformers.Wav2Vec2Config(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            conv_dim=(16, 16),
-            conv_kernel=(10, 3),
-            conv_stride=(5, 2),
-            num_conv_pos_embeddings=4,
-            num_conv_pos_embedding_groups=2,
-            classifier_proj_size=8,
-            num_labels=3,
-        )
+        config = transformers.Wav2Vec2Config(**WAV2VEC2, classifier_proj_size=8, num_labels=3)
         model = transformers.Wav2Vec2ForSequenceClassification(config).eval()
         extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE)
         return pipeline("audio-classification", model=model, feature_extractor=extractor)
 
     def make_request(self) -> Any:
         return {"inputs": [tone(300), tone(900)]}
+
+
+class TestSpeech(KindConformance):
+    @pytest.fixture(autouse=True)
+    def _letters(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.vocabulary = tmp_path_factory.mktemp("letters") / "vocab.json"
+        tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+        self.vocabulary.write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+
+    def make_model(self) -> Any:
+        torch.manual_seed(0)
+        letters = transformers.Wav2Vec2CTCTokenizer(str(self.vocabulary))
+        config = transformers.Wav2Vec2Config(**WAV2VEC2, vocab_size=len(letters))
+        return pipeline(
+            "automatic-speech-recognition",
+            model=transformers.Wav2Vec2ForCTC(config).eval(),
+            tokenizer=letters,
+            feature_extractor=transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE),
+        )
+
+    def make_request(self) -> Any:
+        return {"inputs": [tone(300), tone(900)]}
+
+
+class TestObjects(KindConformance):
+    def make_model(self) -> Any:
+        torch.manual_seed(0)
+        config = transformers.YolosConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            image_size=[16, 16],
+            patch_size=8,
+            num_detection_tokens=2,
+            num_labels=3,
+        )
+        return pipeline(
+            "object-detection",
+            model=transformers.YolosForObjectDetection(config).eval(),
+            image_processor=image_processor("YolosImageProcessor", size={"height": 16, "width": 16}),
+            threshold=0.0,
+        )
+
+    def make_request(self) -> Any:
+        return {"inputs": [png("navy"), png("red")]}
+
+
+class TestSegments(KindConformance):
+    def make_model(self) -> Any:
+        torch.manual_seed(0)
+        config = transformers.SegformerConfig(**PYRAMID, num_labels=3)
+        return pipeline(
+            "image-segmentation",
+            model=transformers.SegformerForSemanticSegmentation(config).eval(),
+            image_processor=image_processor("SegformerImageProcessor", size={"height": 32, "width": 32}),
+        )
+
+    def make_request(self) -> Any:
+        return {"inputs": [png("navy"), png("red")]}
+
+
+class TestDepths(KindConformance):
+    def make_model(self) -> Any:
+        torch.manual_seed(0)
+        return pipeline(
+            "depth-estimation",
+            model=transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**PYRAMID)).eval(),
+            image_processor=image_processor("GLPNImageProcessor", size_divisor=32),
+        )
+
+    def make_request(self) -> Any:
+        return {"inputs": [png("navy"), png("red")]}
 
 
 class TestLabelsForTexts(KindConformance):
@@ -126,7 +268,7 @@ class TestLabelsForImages(KindConformance):
         return {"inputs": [{"image": png(colour), "candidate_labels": labels} for colour in ("navy", "red")]}
 
 
-@pytest.mark.skipif(transformers.__version__.startswith("4."), reason="version 4 writes these as pickles")
+@pytest.mark.skipif(IS_VERSION_4, reason="version 4 writes these as pickles")
 class TestQuantisedWeights(KindConformance):
     """Whole numbers of eight bits, which torchao keeps as such in the weights file."""
 
@@ -144,7 +286,7 @@ class TestQuantisedWeights(KindConformance):
         return pipeline("text-classification", model=model, tokenizer=self.tiny.tokenizer(), top_k=None)
 
     def make_request(self) -> Any:
-        return {"inputs": ["the cat sat", "a dog ate my hat while it was warm"]}
+        return {"inputs": TEXTS}
 
     def test_they_stay_whole_numbers(self, tmp_path: Path) -> None:
         from safetensors import safe_open

@@ -56,13 +56,21 @@ def sounds() -> Any:
     return pipeline("audio-classification", model=model, feature_extractor=extractor, top_k=1)
 
 
+@pytest.fixture(scope="module")
+def served_images(images: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("served") / "images"
+    truss.create(images, folder)
+    with running_server(folder) as server:
+        yield server
+
+
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def png(colour: str) -> bytes:
+def picture(colour: str, form: str = "PNG") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (20, 20), colour).save(file, format="PNG")
+    Image.new("RGB", (20, 20), colour).save(file, format=form)
     return file.getvalue()
 
 
@@ -90,13 +98,13 @@ def best(answer: Any) -> float:
 
 
 def test_images_in_every_form_are_answered_alike(images: Any, tmp_path: Path) -> None:
-    data = png("navy")
+    data = picture("navy")
     (tmp_path / "navy.png").write_bytes(data)
     expected = images(str(tmp_path / "navy.png"))[0]["score"]
     array = np.asarray(Image.open(io.BytesIO(data)))
     for item in (text(data), f"data:image/png;base64,{text(data)}", data, memoryview(data), array):
         assert score(images, item) == pytest.approx(expected)
-    assert score(images, text(png("red"))) != pytest.approx(expected)
+    assert score(images, text(picture("red"))) != pytest.approx(expected)
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])
@@ -127,20 +135,36 @@ def test_images_and_sounds_are_fetched_from_addresses(
     images: Any, sounds: Any, addresses: str, tmp_path: Path
 ) -> None:
     tone = wav(np.sin(np.linspace(0, 300, RATE // 4)) * 0.5)
-    for pipe, name, data in ((images, "navy.png", png("navy")), (sounds, "tone.wav", tone)):
+    for pipe, name, data in ((images, "navy.png", picture("navy")), (sounds, "tone.wav", tone)):
         (tmp_path / name).write_bytes(data)
         assert score(pipe, f"{addresses}/{name}") == pytest.approx(score(pipe, data))
         with pytest.raises(Exception, match=r"404|cannot identify image"):
             score(pipe, f"{addresses}/missing-{name}")
 
 
-def test_over_http_as_base64_and_as_bytes(images: Any, sounds: Any, tmp_path: Path) -> None:
+def test_over_http_as_base64(images: Any, sounds: Any, tmp_path: Path) -> None:
     tone = wav(np.sin(np.linspace(0, 300, RATE // 4)) * 0.5)
-    for name, pipe, data in (("images", images, png("navy")), ("sounds", sounds, tone)):
+    for name, pipe, data in (("images", images, picture("navy")), ("sounds", sounds, tone)):
         truss.create(pipe, tmp_path / name, examples=[{"inputs": [text(data)]}])
         with running_server(tmp_path / name) as server:
             answer = server.predict({"inputs": [text(data)]}).json()
         assert best(answer) == pytest.approx(score(pipe, data))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP"])
+def test_over_http_an_image_file_is_a_whole_request(form: str, served_images: Any, images: Any) -> None:
+    data = picture("navy", form)
+    headers = {"Content-Type": f"image/{form.lower()}"}
+    answer = served_images.request("POST", "/v1/models/model:predict", data, headers)
+    assert answer.status == 200
+    assert best(answer.json()) == pytest.approx(score(images, data))
+
+
+def test_over_http_a_file_that_is_no_image_is_refused(served_images: Any) -> None:
+    headers = {"Content-Type": "image/png"}
+    answer = served_images.request("POST", "/v1/models/model:predict", b"no image", headers)
+    assert answer.status == 400
+    assert "8 bytes are not an image" in answer.json()["error"]["message"]
 
 
 def test_bytes_that_are_no_image_are_the_requests_fault(images: Any, tmp_path: Path) -> None:

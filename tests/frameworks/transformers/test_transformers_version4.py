@@ -8,6 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
+# Environments differ by version and not by task: two kinds are served in one of version 4.
+CHECKS = "not captured_requirements_alone or TestTextToText or TestQuestions"
+
 
 @pytest.mark.xdist_group("transformers4")
 @pytest.mark.network
@@ -17,7 +20,7 @@ def test_the_suite_passes_with_transformers_4() -> None:
     subprocess.run(["sh", str(ROOT / "scripts" / "setup-transformers4")], check=True)
     python = ROOT / ".venvs" / "transformers4" / "bin" / "python"
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).parent],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHECKS, Path(__file__).parent],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -11,8 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from truss.frameworks.xgboost.adapter import XgboostFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 IRIS = load_iris(as_frame=True)
 
@@ -25,7 +24,7 @@ def flowers() -> pd.DataFrame:
     return table.assign(colour=pd.Categorical(colours)).drop(columns="petal length")
 
 
-class XgboostConformance(FrameworkConformance):
+class XgboostConformance(ServedAlone):
     framework = XgboostFramework()
     strangers = (
         LogisticRegression(),

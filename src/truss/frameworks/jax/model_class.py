@@ -101,7 +101,7 @@ def _array(given: Any, expected: dict[str, Any]) -> np.ndarray:
     if array.size == 0 and array.ndim == 1:  # no rows
         array = array.reshape(0, *(length or 0 for length in shape[1:]))
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds something else")
+        raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds null, or something else")
     if array.ndim != len(shape) or any(
         size not in (None, length) for size, length in zip(shape, array.shape, strict=True)
     ):

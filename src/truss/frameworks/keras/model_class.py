@@ -136,6 +136,8 @@ def _array(values: Any, expected: dict[str, Any]) -> Any:
         ):
             wanted = tuple("any" if size is None else size for size in shape)
             raise ValueError(f"each row of '{name}' has the shape {wanted}; the request's have {row}")
+    if array.dtype.kind == "O" and any(value is None for value in array.flat):
+        raise ValueError(f"'{name}' takes no null")
     if dtype is None:
         return array.astype("float32") if array.dtype == "float64" else array
     if array.dtype.kind == "f" and np.dtype(dtype).kind in "iu" and not np.all(np.mod(array, 1) == 0):

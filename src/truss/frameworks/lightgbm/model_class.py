@@ -8,6 +8,7 @@ of the classes.
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Model:
 
     def load(self) -> None:
         """Read the booster from its file; called once, before the first request."""
+        if not _has_all_trees(self._path):
+            raise ValueError(f"{self._path.name} is cut off: its trees have no end")
         self.booster = lightgbm.Booster(model_file=self._path)
 
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -73,3 +76,9 @@ def _values_of(row: Any, names: list[str]) -> list[Any]:
     if not hasattr(row, "__len__") or len(row) != len(names):
         raise ValueError(f"each input is a list of {len(names)} values, or a record with names: {names}")
     return list(row)
+
+
+def _has_all_trees(path: Path) -> bool:
+    """Whether the line that ends the trees is there: LightGBM ends the process where it meets half a tree."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b"\nend of trees") >= 0

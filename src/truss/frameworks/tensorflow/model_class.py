@@ -107,7 +107,7 @@ def tensor(values: Any, expected: dict[str, Any]) -> tf.Tensor:
             raise ValueError(f"input '{name}' takes texts, all lists of one length")
         return tf.constant(array, dtype=tf.string)
     if array.dtype.kind not in "biufc":
-        raise ValueError(f"input '{name}' takes numbers, all lists of one length")
+        raise ValueError(f"input '{name}' takes numbers and no null, all lists of one length")
     if array.dtype.kind == "f" and (dtype.is_integer or dtype.is_bool) and not np.all(np.mod(array, 1) == 0):
         raise ValueError(f"input '{name}' takes whole numbers ({dtype.name})")
     return tf.constant(array.astype(dtype.as_numpy_dtype))

@@ -89,7 +89,7 @@ class Model:
         except ValueError:
             raise ValueError(f"the rows of `{name}` differ in length") from None
         if array.dtype.kind not in "biuf":
-            raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds something else")
+            raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds null, or something else")
         stays = array.dtype.kind == "b" or (array.dtype.kind in "iu" and self._metadata["whole_numbers"])
         return torch.tensor(array, dtype=None if stays else self.dtype, device=self.device)
 

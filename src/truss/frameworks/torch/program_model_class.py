@@ -81,7 +81,7 @@ class Model:
         except ValueError:
             raise ValueError(f"the rows of `{name}` differ in length") from None
         if array.dtype.kind not in "biuf":
-            raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds something else")
+            raise ValueError(f"`{name}` takes numbers, or lists of numbers; it holds null, or something else")
         if array.ndim != len(shape) or any(
             size not in (None, length) for size, length in zip(shape, array.shape, strict=True)
         ):
