@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from lambda_runtime_api import RuntimeApi
 
+import truss
 from truss.runtime.lambda_events import VARIABLE, api_of
 
 MODEL = """
@@ -48,6 +50,7 @@ def running(folder, **variables):
         port = probe.getsockname()[1]
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(truss.__file__).parents[1]),  # the sources under test, wherever they are
         "TRUSS_DIR": str(folder),
         "PORT": str(port),
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}",

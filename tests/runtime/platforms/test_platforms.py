@@ -103,6 +103,21 @@ def test_azure_machine_learning(ready):
     assert (answer.status, answer.json()["echo"]) == (200, {"data": [1]})
 
 
+def test_a_truss_in_the_platform_s_model_folder_is_served(start, tmp_path):
+    """Azure's folder stands for all of them here, since it may be anywhere; tests/model has the others."""
+    code = "class Model:\n    def predict(self, request):\n        return {'brought': True}\n"
+    registered = tmp_path / "azureml-models" / "iris" / "1" / "iris"
+    (registered / "model").mkdir(parents=True)
+    (registered / "config.yaml").touch()
+    (registered / "model" / "model.py").write_text(code)
+    container = start(
+        "--port", "{port}", TRUSS_DIR="/app", AZUREML_MODEL_DIR=str(registered.parent), TEST_GATE=""
+    )
+    container.wait_until(lambda: container.ask("GET", "/readyz").status == 200, "it is not ready")
+    assert container.ask("POST", "/score", {}).json() == {"brought": True}
+    assert str(registered) in "".join(container.log)
+
+
 def test_azure_container_apps(ready):
     assert ready["containerapps"].ask("GET", "/readyz").status == 200
     assert ready["containerapps"].ask("POST", "/predict", {"instances": [4]}).json()["predictions"] == [8]
