@@ -89,6 +89,16 @@ def test_broken_parquet_is_refused(body):
         decode_parquet(body, None)
 
 
+@pytest.mark.parametrize("damaged", [b"the-name", b"the-text"])
+def test_parquet_whose_texts_are_no_utf_8_is_refused(damaged):
+    """Found by scripts/fuzz."""
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"the-name": ["the-text"]}), file, store_schema=False, compression="none")
+    body = file.getvalue().replace(damaged, b"\xe2" * 8)
+    with pytest.raises(MalformedBodyError, match="not Parquet"):
+        decode_parquet(body, None)
+
+
 def test_a_few_bytes_of_parquet_that_say_they_are_many_rows_are_refused():
     file = io.BytesIO()
     parquet.write_table(pa.table({"a": pa.nulls(1 << 21)}), file)

@@ -66,11 +66,11 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
                 f"the {len(body)} bytes say that they unpack to {unpacked}", hint="send fewer rows at a time"
             )
         table = file.read()
-    except (pyarrow.ArrowException, OSError) as error:
+        columns = [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise MalformedBodyError(
             f"the body is not Parquet: {error}", hint="send the bytes of a file that pandas or Arrow wrote"
         ) from error
-    columns = [column.to_pylist() for column in table.columns]
     return {"inputs": rows_of(table.column_names, list(zip(*columns, strict=True)), signature)}
 
 
