@@ -37,6 +37,7 @@ from truss.runtime.process import Spawned
 from truss.runtime.tls import Tls
 
 if TYPE_CHECKING:
+    from truss.runtime.passage import Passages
     from truss.runtime.pool import Pool
     from truss.runtime.predictions import Predictions
     from truss.runtime.protocols.grpc_server import GrpcServer
@@ -50,6 +51,9 @@ moment to notice. SIGINT comes from a person, who does not want to wait."""
 
 _LOOK_SECONDS = 0.02
 """How often is looked whether the model is loaded, where nothing may connect before."""
+
+_LAST_BYTES_SECONDS = 1.0
+"""For what gRPC has written last to go on to its clients."""
 
 ACCEPT_SECONDS = 0.05
 """Time for the event loop to accept what the kernel has completed when no new connection may begin."""
@@ -193,12 +197,16 @@ async def _serve(
 ) -> int:
     from truss.runtime.front import front_of
     from truss.runtime.http import http_protocol
+    from truss.runtime.passage import ALPN
 
     front = front_of(truss_dir, config, start, arena, platform.model_name)
     pool, predictions = front.pool, front.predictions
     grace = platform.grace(config.runtime.timeouts.grace)
-    server = http_server(front.app, http_protocol(predictions), config.runtime.transport, grace, context)
     grpc = _grpc(config, platform, (pool, predictions, front.service))
+    http = http_protocol(predictions, None if grpc is None else grpc.passages)
+    server = http_server(front.app, http, config.runtime.transport, grace, context)
+    if grpc is not None and context is not None:
+        context.set_alpn_protocols(ALPN)
     if tls is not None and context is not None:
         tls.take_up_renewals(context, None if grpc is None else grpc.server.renew)
     stop = Stop(server, predictions, listener, platform.on_load_failure)
@@ -221,18 +229,26 @@ async def _serve(
 
 @dataclass(frozen=True)
 class _Grpc:
-    """gRPC beside HTTP, and its port."""
+    """gRPC beside HTTP: its port, and what comes for it on the port of HTTP."""
 
     server: GrpcServer
     port: int
+    passages: Passages
 
     @contextlib.asynccontextmanager
     async def beside(
         self, listener: socket.socket, tls: Tls | None, stop: Stop, grace: float
     ) -> AsyncIterator[None]:
         """Serve it for as long as HTTP, and finish what was begun within the same grace."""
-        host = listener.getsockname()[0]
-        logger.info("listening for gRPC on %s:%d", host, await self.server.start(host, self.port, tls))
+        host, http_port = listener.getsockname()[:2]
+        own = None if self.port == http_port else self.port
+        try:
+            port = await self.server.start(host, own, tls, self.passages.place)
+        except TrussError:
+            await self.passages.close(0.0)
+            raise
+        if port is not None:
+            logger.info("listening for gRPC on %s:%d", host, port)
 
         async def end(sign: asyncio.Event, seconds: float) -> None:
             await sign.wait()
@@ -246,6 +262,7 @@ class _Grpc:
         finally:
             stop.exiting.set()
             await draining
+            await self.passages.close(_LAST_BYTES_SECONDS)
             cutting.cancel()
 
 
@@ -254,9 +271,10 @@ def _grpc(config: TrussConfig, platform: Platform, parts: tuple[Pool, Prediction
     port = config.runtime.grpc.port if platform.grpc_port is None else platform.grpc_port
     if port is None:
         return None
+    from truss.runtime.passage import Passages
     from truss.runtime.protocols.grpc_server import GrpcServer
 
-    return _Grpc(GrpcServer(*parts), port)
+    return _Grpc(GrpcServer(*parts), port, Passages())
 
 
 def _log_url(url: str) -> None:
