@@ -9,7 +9,9 @@ import json
 import signal
 import threading
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SECONDS = {"fly": 5, "cloudrun": 10}
 """From the signal to the kill; 30 elsewhere."""
@@ -128,6 +130,36 @@ def test_cloud_run_and_knative(ready):
     container = ready["cloudrun"]
     assert container.connects()
     assert container.ask("POST", "/predict", {"instances": [1]}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ((), {"PORT": "{port}", "TRUSS_GRPC_PORT": "{port}", "K_SERVICE": "s"}),
+        (("--http_port={port}", "--grpc_port={port}"), {}),
+    ],
+    ids=["Cloud Run, Knative", "KServe"],
+)
+def test_the_one_port_that_is_routed_takes_grpc_too(start, arguments, variables):
+    """Their `h2c` ports: https://knative.dev/docs/serving/services/http2, and probes of gRPC."""
+    container = start(*arguments, uid=1000, TEST_GATE="", **variables)
+    container.wait_until(lambda: container.ask("GET", "/readyz").status == 200, "it is not ready")
+    with grpc.insecure_channel(f"127.0.0.1:{container.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
+    container.process.send_signal(signal.SIGTERM)
+    assert container.process.wait(10) == 0, "".join(container.log)
+
+
+def test_vertex_s_raw_requests_are_answered_as_they_come(ready):
+    """`rawPredict` and `streamRawPredict` go to the same route, with any body and type."""
+    container = ready["vertex"]
+    route = "/v1/endpoints/7/deployedModels/8:predict"
+    csv = container.ask("POST", route, b"1,2\n", Content_Type="text/csv")
+    assert (csv.status, csv.json()["predictions"]) == (200, [[1, 2, 1, 2]])
+    events = container.ask("POST", route, {"instances": [1]}, Accept="text/event-stream")
+    assert events.headers["content-type"] == "text/event-stream"
+    assert events.body.startswith(b"data: {")
 
 
 def test_kserve(ready):
