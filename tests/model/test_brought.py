@@ -91,3 +91,12 @@ def test_an_address_that_cannot_be_asked_matters_where_nothing_else_is_there(
     assert "gs://bucket/model" in caplog.text
     with pytest.raises(MissingExtraError, match="gcsfs"):
         truss_dir_of(variables, tmp_path / "empty")
+
+
+def test_a_folder_that_may_not_be_read_is_passed_over_aloud(image, caplog):
+    place = image / "opt/ml/model"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(place)  # which root cannot read either
+    with caplog.at_level(logging.WARNING):
+        assert truss_dir_of({}, image) == image / "app"
+    assert str(place) in caplog.text

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from truss.config import CONFIG_FILE, read_config
@@ -62,10 +61,14 @@ def truss_in(folder: Path) -> Path | None:
     Raises:
         ConfigError: a Truss is there, and its config is wrong.
     """
-    with suppress(OSError):  # there is no such folder, or it is somebody else's
+    try:
         inside = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         return next((one for one in (folder, *inside[: len(inside) == 1]) if _is_truss(one)), None)
-    return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # somebody else's: what is in it was meant to be read
+        logger.warning("not looked for a Truss in %s: %s", folder, error.strerror)
+        return None
 
 
 def _is_truss(folder: Path) -> bool:
