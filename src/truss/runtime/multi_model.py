@@ -222,18 +222,17 @@ class Models:
         self._set_up_log(config)
         say_what_is_not_installed(config)
         config = replace(config, runtime=replace(config.runtime, exit_on_load_failure=True))
-        starting = contextlib.ExitStack()
         environments = worker_environment(config.runtime.workers or 0, dict(os.environ))
-        start = starting.enter_context(starters(folder, self._arena.fd, environments))
         failure: asyncio.Future[TrussError] = asyncio.get_running_loop().create_future()
-        again = [_noting(one, failure, folder) for one in start]
-        model = Loaded(asked.url, config, front_of(folder, config, again, self._arena), starting)
-        try:
-            await _opened(model.front, [start_one() for start_one in start], failure, folder)
-        except BaseException:
-            await model.end(0.0)
-            raise
-        return model
+        with contextlib.ExitStack() as starting:
+            start = starting.enter_context(starters(folder, self._arena.fd, environments))
+            front = front_of(folder, config, [_noting(one, failure, folder) for one in start], self._arena)
+            try:
+                await _opened(front, start, failure, folder)
+            except BaseException:
+                await front.close()
+                raise
+            return Loaded(asked.url, config, front, starting.pop_all())
 
     def _set_up_log(self, *more: TrussConfig) -> None:
         """Write the log without the secrets of any model that is there."""
@@ -259,7 +258,7 @@ def _noting(start: Callable[[], Spawned], failure: asyncio.Future[TrussError], f
 
 
 async def _opened(
-    front: Front, spawned: list[Spawned], failure: asyncio.Future[TrussError], folder: Path
+    front: Front, start: list[Callable[[], Spawned]], failure: asyncio.Future[TrussError], folder: Path
 ) -> None:
     """Return when the model is ready.
 
@@ -273,6 +272,10 @@ async def _opened(
             failure.set_result(_no_room(error.message, folder) if short else error)
 
     front.pool.on_fatal = fail
+    try:
+        spawned = [start_one() for start_one in start]
+    except OSError as refusal:  # the system has no room for another process
+        raise _no_room(f"no process can be started: {refusal.strerror}", folder) from refusal
     await front.pool.open(spawned)
     while not front.pool.ready:
         if failure.done():
