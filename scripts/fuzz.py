@@ -29,6 +29,7 @@ with atheris.instrument_imports(include=["truss", "json", "csv", "numpy.lib", "P
 
     from truss.config import Column, Signature, Tensor
     from truss.errors import TrussError
+    from truss.model.steps import INPUT_NAMES
     from truss.runtime import codecs, frames, joining, lambda_events, tabular
     from truss.runtime.frames import Codec, Kind
     from truss.runtime.predictions import Request
@@ -103,7 +104,7 @@ def joined(data: bytes) -> None:
     assert sorted(place for group in groups for place in group.members) == list(range(len(requests)))
     for group in groups:
         if group.counts:
-            name = next(name for name in group.request if name in joining.INPUT_NAMES)
+            name = next(name for name in group.request if name in INPUT_NAMES)
             answers = joining.split({"predictions": group.request[name]}, group.counts)
             assert answers is not None
             for place, answer in zip(group.members, answers, strict=True):
