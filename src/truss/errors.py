@@ -26,12 +26,14 @@ The tree (everything a caller may want to catch derives from `TrussError`)::
     │   ├── UnauthorizedError       it carries none of the API keys that are asked for
     │   ├── RouteNotFoundError      no such route
     │   ├── MethodNotAllowedError   the route exists, under another method
+    │   ├── ModelExistsError        a model of this name is loaded already
     │   └── ClientClosedRequestError  the client left before the answer
     ├── ServiceError                the service cannot answer now; another try may succeed
     │   ├── NotReadyError           no worker has loaded the model yet
     │   ├── QueueFullError          too many requests are waiting
     │   ├── DeadlineExceededError   the request's time ran out
     │   ├── WorkerLostError         the worker died while answering
+    │   ├── NoRoomError             there is too little memory for another model
     │   └── ServerLostError         the wrapped server broke off, or closed without an answer
     ├── ServerStartError            the server could not start (port taken, no such address)
     ├── WeightsError                files that the config names elsewhere cannot be fetched
@@ -303,6 +305,13 @@ class MethodNotAllowedError(RequestError):
     type = "method_not_allowed"
 
 
+class ModelExistsError(RequestError):
+    """A model of this name is loaded already, in a container of several models."""
+
+    status = 409
+    type = "model_exists"
+
+
 class ClientClosedRequestError(RequestError):
     """The client left before the answer was ready (the status is nginx's; nobody receives it)."""
 
@@ -345,6 +354,13 @@ class WorkerLostError(ServiceError):
     """The worker died while it was answering the request."""
 
     type = "worker_lost"
+
+
+class NoRoomError(ServiceError):
+    """There is too little memory to load another model, in a container of several."""
+
+    status = 507
+    type = "no_room"
 
 
 class ServerLostError(ServiceError):

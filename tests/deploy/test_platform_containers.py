@@ -224,7 +224,7 @@ class Host:
 
     def outcome(self, place: Place) -> Outcome:
         """Run a container as a platform does, from its start to its end."""
-        with self._running(place) as (container, ask):
+        with self.running(place) as (container, ask):
             answer = ask(ROWS)
             until, replies = "/tmp/until", []  # of the container
             asking = threading.Thread(target=lambda: replies.append(ask({**ROWS, "until": until})))
@@ -241,7 +241,8 @@ class Host:
             return Outcome(answer, replies[0], int(status), killed, self._log(container))
 
     @contextlib.contextmanager
-    def _running(self, place: Place) -> Iterator[tuple[str, Ask]]:
+    def running(self, place: Place) -> Iterator[tuple[str, Ask]]:
+        """A container that a platform has started, and how to ask its model."""
         words = ["run", "--detach", "--memory", place.memory, *place.limits]
         words += ["--user", place.user] if place.user else []
         for name, value in place.variables.items():
@@ -321,17 +322,20 @@ def _by_events(_: Place) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(
-    bench: Bench, engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Outcome]:
-    """What came of the image on every platform."""
+def host(bench: Bench, engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    """The engine, with the image."""
     folder = tmp_path_factory.mktemp("platforms") / "doubler"
     (folder / "model").mkdir(parents=True)
     (folder / "config.yaml").write_text("model_name: doubler\npython_version: py311\n")
     (folder / "model" / "model.py").write_text(MODEL)
     name = bench.build(folder, "doubler:1")["reference"]
     engine.docker("pull", "--quiet", name)
-    host = Host(engine, name)
+    return Host(engine, name)
+
+
+@pytest.fixture(scope="module")
+def outcomes(host: Host) -> dict[str, Outcome]:
+    """What came of the image on every platform."""
     # Those that leave seconds only are not to share the cores with others.
     hasty = {place.name: host.outcome(place) for place in PLACES if place.grace < HASTE}
     calm = [place for place in PLACES if place.grace >= HASTE]
@@ -352,6 +356,23 @@ def test_the_image_answers_and_ends_as_the_platform_asks(place: Place, outcomes:
         assert outcome.answer["uid"] == int(place.user.partition(":")[0])
     else:
         assert outcome.answer["uid"] != 0
+
+
+@pytest.mark.parametrize("place", ["/opt/ml/model", "/mnt/models", "/repository"])
+def test_a_truss_in_the_folder_of_a_platform_goes_before_the_image_s_own(
+    host: Host, tmp_path: Path, place: str
+) -> None:
+    """As SageMaker, KServe and Hugging Face Endpoints bring a model's files: to read, not to write."""
+    brought = tmp_path / "my_model"  # as an archive of the folder is unpacked
+    (brought / "model").mkdir(parents=True)
+    (brought / "config.yaml").touch()
+    (brought / "model" / "model.py").write_text(
+        "class Model:\n    def predict(self, request):\n        return {'brought': request['instances']}\n"
+    )
+    tmp_path.chmod(0o755)  # the container's user is another
+    mounted = Place("", "/ping", "/invocations", limits=(*READ_ONLY, "--volume", f"{tmp_path}:{place}:ro"))
+    with host.running(mounted) as (_, ask):
+        assert ask(ROWS) == {"brought": [1, 2]}
 
 
 def test_the_page_says_what_came_of_it(outcomes: dict[str, Outcome]) -> None:

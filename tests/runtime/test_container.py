@@ -36,6 +36,8 @@ def test_what_cannot_be_is_said_and_ends_it(arguments, variables, said, capsys):
         ([], {"AIP_HTTP_PORT": "9000"}, 9000),
         ([], {"AWS_LWA_PORT": "9001"}, 9001),
         (["serve"], {"SAGEMAKER_BIND_TO_PORT": "9002"}, 9002),
+        ([], {"CONTAINER_APP_PORT": "9006"}, 9006),
+        ([], {"WEBSITES_PORT": "9007"}, 9007),
         ([], {"PORT": "9003", "AIP_HTTP_PORT": "9000"}, 9003),
         (["--port", "9004"], {"PORT": "9003"}, 9004),
         (["--http_port=9005", "--model_name=iris"], {}, 9005),

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from lambda_runtime_api import RuntimeApi
 
-from truss.runtime.lambda_events import VARIABLE, api_of
+import truss
+from truss.runtime import codecs
+from truss.runtime.lambda_events import VARIABLE, Answered, answer_of, api_of, asked_by
 
 MODEL = """
 import time
@@ -48,6 +51,7 @@ def running(folder, **variables):
         port = probe.getsockname()[1]
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(truss.__file__).parents[1]),  # the sources under test, wherever they are
         "TRUSS_DIR": str(folder),
         "PORT": str(port),
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}",
@@ -79,6 +83,10 @@ def http_event(method, path, body="", **more):
     return {"version": "2.0", "rawPath": path, "requestContext": about, "headers": {}, "body": body, **more}
 
 
+def asked(event):
+    return asked_by(json.dumps(event).encode())
+
+
 def test_an_event_that_is_no_request_is_asked_of_the_model(api):
     assert api.answer({"inputs": [1, 2]}) == ("response", {"predictions": [1, 2]})
     kind, said = api.answer({"fail": True})
@@ -100,6 +108,94 @@ def test_a_request_of_http_is_answered_as_one(api):
     assert json.loads(base64.b64decode(answer["body"])) == {"predictions": [3]}
     assert answer["headers"]["content-type"] == "application/json"
     assert answer["headers"]["x-request-id"] == "id-1"
+
+
+GATEWAY = {"requestContext": {"stage": "prod", "resourcePath": "/{proxy+}"}}
+BALANCER = {
+    "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a"}}
+}
+PREDICT = "/v1/models/model:predict"
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize(("about", "lists"), [(GATEWAY, True), (BALANCER, False), (BALANCER, True)])
+def test_api_gateways_of_format_1_and_load_balancers_are_answered_in_their_own_form(
+    api, about, lists, encoded
+):
+    headers = {"Content-Type": "application/json", "X-Request-Id": "their-own", "Host": "a.example"}
+    body = b'{"inputs": ["\xc3\xbc"]}'
+    event = {
+        "httpMethod": "POST",
+        "path": PREDICT,
+        "body": base64.b64encode(body).decode() if encoded else body.decode(),
+        "isBase64Encoded": encoded,
+        **about,
+    }
+    if lists:
+        event |= {"multiValueHeaders": {name: [value] for name, value in headers.items()}}
+        event |= {"headers": headers} if about is GATEWAY else {}
+    else:
+        event["headers"] = headers
+    kind, answer = api.answer(event)
+    assert (kind, answer["statusCode"], answer["isBase64Encoded"]) == ("response", 200, False)
+    assert json.loads(answer["body"]) == {"predictions": ["ü"]}
+    assert answer.get("statusDescription") == (None if about is GATEWAY else "200 OK")
+    told = answer["multiValueHeaders" if lists else "headers"]
+    assert told["x-request-id"] == (["their-own"] if lists else "their-own")
+    assert ("headers" in answer) != lists
+
+
+def test_what_is_no_text_comes_in_base64(api):
+    packed = codecs.encode_msgpack({"inputs": [1]})
+    event = {
+        "httpMethod": "POST",
+        "path": PREDICT,
+        "headers": {"Content-Type": "application/msgpack"},
+        "body": base64.b64encode(packed).decode(),
+        "isBase64Encoded": True,
+        **GATEWAY,
+    }
+    answer = api.answer(event)[1]
+    assert answer["isBase64Encoded"] is True
+    assert codecs.decode_msgpack(base64.b64decode(answer["body"])) == {"predictions": [1]}
+    event["body"] = "no base64"
+    kind, said = api.answer(event)
+    assert kind == "error"
+    assert said["errorType"] == "Error"  # of binascii
+    assert api.answer({"inputs": [4]}) == ("response", {"predictions": [4]})
+
+
+def test_queries_and_headers_of_several_values_arrive():
+    queries = {"multiValueQueryStringParameters": {"a": ["1 &", "2"], "b": ["ü"]}}
+    event = {"httpMethod": "GET", "path": "/a", **GATEWAY, **queries, "headers": None, "body": None}
+    assert asked(event).path == "/a?a=1+%26&a=2&b=%C3%BC"
+    event |= {"queryStringParameters": {"a": "2"}, "multiValueQueryStringParameters": None}
+    assert asked(event).path == "/a?a=2"
+    event |= {"queryStringParameters": {"a": "1%20%26"}, **BALANCER}
+    assert asked(event).path == "/a?a=1%20%26"  # a load balancer leaves it as it came
+    event |= {"multiValueHeaders": {"Accept": ["text/csv", "*/*"]}}
+    assert asked(event).headers == {"accept": "text/csv,*/*"}
+    newer = http_event("GET", "/a", cookies=["a=1", "b=2"], headers={"Accept": "text/csv,*/*"})
+    assert asked(newer).headers == {"accept": "text/csv,*/*", "cookie": "a=1; b=2"}
+
+
+def test_headers_that_come_twice_are_told_twice():
+    """As wrapped servers send them, cookies above all."""
+    answered = Answered(
+        200, [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("vary", "a"), ("vary", "b")], b""
+    )
+    newer = json.loads(answer_of(asked(http_event("GET", "/")), answered))
+    assert (newer["cookies"], newer["headers"]) == (["a=1", "b=2"], {"vary": "a,b"})
+    older = json.loads(answer_of(asked({"httpMethod": "GET", "path": "/", **GATEWAY}), answered))
+    assert older["multiValueHeaders"] == {"set-cookie": ["a=1", "b=2"], "vary": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    "event", [{"requestContext": {"http": {}}}, {"requestContext": {}}, {"requestContext": 1}]
+)
+def test_what_looks_like_a_request_of_http_and_is_none_is_asked_of_the_model(api, event):
+    """It ended the thread that takes events, and with that the function's use."""
+    assert api.answer({**event, "inputs": [5]}) == ("response", {"predictions": [5]})
 
 
 def test_any_route_can_be_asked(api):

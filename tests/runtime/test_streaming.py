@@ -245,6 +245,14 @@ def test_a_chunk_leaves_before_the_next_is_made(server, tmp_path, way):
     assert (tmp_path / "closed").exists()
 
 
+def test_an_event_leaves_before_the_next_is_made(server, tmp_path, way):
+    content = {"kind": "waiting", "folder": str(tmp_path)}
+    stream = Stream(server, content, way, Accept="text/event-stream")
+    assert stream.chunk() == b"data: first\n\n"
+    (tmp_path / "go").touch()
+    assert stream.rest().startswith(b"data: second\n\n")
+
+
 def test_a_plain_generator_of_an_async_model_streams_beside_others(async_server, tmp_path):
     stream = Stream(async_server, {"kind": "in_thread", "folder": str(tmp_path)})
     assert stream.chunk() == b"first"

@@ -89,12 +89,34 @@ def test_broken_parquet_is_refused(body):
         decode_parquet(body, None)
 
 
+@pytest.mark.parametrize("damaged", [b"the-name", b"the-text"])
+def test_parquet_whose_texts_are_no_utf_8_is_refused(damaged):
+    """Found by scripts/fuzz."""
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"the-name": ["the-text"]}), file, store_schema=False, compression="none")
+    body = file.getvalue().replace(damaged, b"\xe2" * 8)
+    with pytest.raises(MalformedBodyError, match="not Parquet"):
+        decode_parquet(body, None)
+
+
 def test_a_few_bytes_of_parquet_that_say_they_are_many_rows_are_refused():
     file = io.BytesIO()
     parquet.write_table(pa.table({"a": pa.nulls(1 << 21)}), file)
     assert file.tell() < 10_000
     with pytest.raises(MalformedBodyError, match="2097152 rows of 1 columns"):
         decode_parquet(file.getvalue(), None)
+
+
+def test_a_group_of_parquet_that_says_it_has_more_rows_than_the_whole_is_refused():
+    """It was read for as long as the group said. Found by scripts/fuzz."""
+    file = io.BytesIO()
+    parquet.write_table(pa.table({name: pa.nulls(200_003) for name in "ab"}), file)
+    # 2 * 200,003, as Thrift writes a number, 7 bits a byte; the group's count is the last of them.
+    before, count, behind = file.getvalue().rpartition(bytes([0x86, 0xB5, 0x18]))
+    assert count
+    decode_parquet(file.getvalue(), None)
+    with pytest.raises(MalformedBodyError, match="1048575 rows of 2 columns"):
+        decode_parquet(before + bytes([0xFE, 0xFF, 0x7F]) + behind, None)
 
 
 def test_a_few_bytes_of_parquet_that_unpack_to_many_are_refused():

@@ -123,6 +123,15 @@ def test_streams_arrive_piece_by_piece(server):
     connection.close()
 
 
+def test_an_event_leaves_before_the_server_makes_the_next(server, folder):
+    with contextlib.closing(connect(server)) as connection:
+        connection.request("GET", "/held")
+        response = connection.getresponse()
+        assert [response.readline() for _ in range(2)] == [b"data: 0\n", b"\n"]
+        (folder / "release").touch()
+        assert response.read() == b"data: 1\n\n"
+
+
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "announced"])
 def test_large_bodies_go_both_ways(server, chunked):
     size = 20 << 20

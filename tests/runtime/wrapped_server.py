@@ -35,6 +35,17 @@ async def stream(send, pieces, seconds):
     await send({"type": "http.response.body", "body": b""})
 
 
+async def held(send):
+    """Two events, the second when a file is there."""
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+    )
+    await send({"type": "http.response.body", "body": b"data: 0\n\n", "more_body": True})
+    while not pathlib.Path("release").exists():
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b"data: 1\n\n"})
+
+
 async def endless(send):
     """More than any socket takes; says how much was taken in a file."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -55,6 +66,8 @@ async def app(scope, receive, send):
         os._exit(3)
     elif path == "/stream":
         await stream(send, 3, 0.01)
+    elif path == "/held":
+        await held(send)
     elif path == "/wait":
         pathlib.Path("waiting").touch()
         while not pathlib.Path("go").exists():

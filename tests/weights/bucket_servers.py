@@ -66,10 +66,15 @@ def running_gs(folder: Path) -> Iterator[str]:
     try:
         wait_for(f"{url}/storage/v1/b/models", process)
         for name, content in FILES.items():
-            put = f"{url}/upload/storage/v1/b/models/o?uploadType=media&name={quote(name, safe='')}"
-            with urlopen(Request(put, content, {"Content-Type": "application/octet-stream"}), timeout=60):
-                pass
+            upload(url, name, content)
         yield url
     finally:
         process.terminate()
         process.wait(30)
+
+
+def upload(url: str, name: str, content: bytes) -> None:
+    """Put a file into the bucket of Google's storage."""
+    put = f"{url}/upload/storage/v1/b/models/o?uploadType=media&name={quote(name, safe='')}"
+    with urlopen(Request(put, content, {"Content-Type": "application/octet-stream"}), timeout=60):
+        pass

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bucket_servers import FILES, KEYS, running_gs, running_s3
+from bucket_servers import FILES, KEYS, running_gs, running_s3, upload
 
 from truss.errors import WeightsError
+from truss.model.brought import truss_dir_of
 from truss.weights.fetch import Fetcher
 from truss.weights.sources import Source
 
@@ -83,3 +84,25 @@ def test_gs_prefixes_are_fetched_with_their_digests(
     assert contents(found.folder) == WANTED
     with pytest.raises(WeightsError, match="nothing at this address"):
         fetcher.fetch(source("gs", "models/none"))
+
+
+@pytest.mark.parametrize("place", ["a_truss", "packed/a_truss"])
+def test_a_truss_that_vertex_names_is_fetched_and_served(
+    gs: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs)
+    for name, content in {"config.yaml": b"model_name: a\n", "model/model.py": b"class Model: ..."}.items():
+        upload(gs, f"{place}/{name}", content)
+    named = f"gs://models/{place.partition('/')[0]}/"
+    variables = {"AIP_STORAGE_URI": named, "TRUSS_WEIGHTS_DIR": str(tmp_path)}
+    found = truss_dir_of(variables, tmp_path / "image")
+    assert (found / "model" / "model.py").read_bytes() == b"class Model: ..."
+
+
+def test_what_vertex_names_otherwise_is_the_model_s_own_affair(
+    gs: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs)
+    variables = {"AIP_STORAGE_URI": "gs://models/model", "TRUSS_WEIGHTS_DIR": str(tmp_path / "weights")}
+    assert truss_dir_of(variables, tmp_path / "image") == tmp_path / "image" / "app"
+    assert not list(tmp_path.rglob("weights.bin"))

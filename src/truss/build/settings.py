@@ -62,5 +62,6 @@ def _labels(base: Mapping[str, str], config: TrussConfig, truss_digest: str) -> 
         "io.truss.version": __version__,
         "io.truss.framework": config.model_framework,
         "com.amazonaws.sagemaker.capabilities.accept-bind-to-port": "true",
+        "com.amazonaws.sagemaker.capabilities.multi-models": "true",
     }
     return {**base, **{name: text for name, text in about.items() if text}}

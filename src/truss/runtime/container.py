@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
-from truss.errors import TrussError
+from truss.errors import MissingExtraError, TrussError
+from truss.model.brought import truss_dir_of
 from truss.runtime import lambda_events, reaper, watching
-from truss.runtime.platform import platform_of
+from truss.runtime.platform import Platform, platform_of
 from truss.runtime.serve import serve
 from truss.runtime.stored_secrets import read_stored
-from truss.runtime.tls import tls_of
+from truss.runtime.tls import Tls, tls_of
+
+logger = logging.getLogger("truss.serve")
+
+_HOST = "0.0.0.0"  # noqa: S104  # a container's own network
 
 
 def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os.environ) -> int:
@@ -22,8 +28,8 @@ def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os
 
     Args:
         arguments: As `truss.runtime.platform.platform_of` takes them.
-        variables: `TRUSS_DIR` names the Truss (default: `/app`); a platform's variables say what it asks.
-            Secrets that its store keeps are read into them.
+        variables: `TRUSS_DIR` names the Truss, or a platform brings one (`truss.model.brought`); its
+            variables say what it asks. Secrets that its store keeps are read into them.
 
     Returns:
         The exit status.
@@ -32,15 +38,18 @@ def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os
     try:
         platform = platform_of(arguments, variables)
         read_stored(variables)
-        truss_dir = Path(variables.get("TRUSS_DIR", "/app"))
+        if platform.multi_model:
+            return _serve_models(platform, tls_of(variables))
+        truss_dir = truss_dir_of(variables)
         if events is not None:
             refuse = functools.partial(lambda_events.refuse, events)
             platform = dataclasses.replace(platform, on_load_failure=refuse)
             lambda_events.start(events, platform.port)
         return serve(
             truss_dir,
-            host="0.0.0.0",  # noqa: S104  # a container's own network
+            host=_HOST,
             port=platform.port,
+            on_listening=functools.partial(_say, truss_dir),
             platform=platform,
             tls=tls_of(variables),
             watch=variables.get(watching.VARIABLE) == "1",
@@ -50,6 +59,18 @@ def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os
         if events is not None:
             lambda_events.refuse(events, error)
         return error.exit_code
+
+
+def _serve_models(platform: Platform, tls: Tls | None) -> int:
+    try:
+        from truss.runtime.multi_model import serve_models
+    except ImportError as error:
+        raise MissingExtraError("uvicorn", "runtime", "serving") from error
+    return serve_models(_HOST, platform, tls)
+
+
+def _say(truss_dir: Path, url: str) -> None:
+    logger.info("listening on %s with the Truss in %s", url, truss_dir)
 
 
 if __name__ == "__main__":

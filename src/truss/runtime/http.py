@@ -19,6 +19,7 @@ from truss.errors import ClientClosedRequestError, TrussError
 from truss.runtime.arena import SMALLEST, Lease
 from truss.runtime.frames import WINDOW, Answer, Chunk, cost_of_chunk
 from truss.runtime.jobs import Job
+from truss.runtime.passage import PREFACE, Passages
 from truss.runtime.predictions import Headers, Predictions, Reply, Request
 
 _LARGE = 1 << 16
@@ -264,8 +265,12 @@ class Exchange:
             self._connection.finish(self, last)
 
 
-def http_protocol(predictions: Predictions) -> Any:
+def http_protocol(predictions: Predictions, passages: Passages | None = None) -> Any:
     """The protocol class that uvicorn is to use.
+
+    Args:
+        predictions: Where requests go.
+        passages: Where connections of HTTP/2 go; None: nowhere, they are bad requests.
 
     Without httptools it is uvicorn's own, on h11, and every request takes the general way.
     """
@@ -455,7 +460,32 @@ def http_protocol(predictions: Predictions) -> Any:
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
 
-    return Connection
+    return Connection if passages is None else _choosing(Connection, passages)
+
+
+def _choosing(connection: Any, passages: Passages) -> Any:
+    """Connections of HTTP/1.1 that become passages when their first bytes are HTTP/2's."""
+
+    class Choosing(connection):  # type: ignore[misc]  # made of a class that is made in a function
+        """A client's connection, nothing read of it yet."""
+
+        _first: bytes | None = b""  # what has come that may be either
+
+        def data_received(self, data: bytes) -> None:
+            if self._first is None:
+                super().data_received(data)
+                return
+            self._first += data
+            if self._first.startswith(PREFACE):
+                self._look.cancel()  # from here on the connection is another protocol's
+                self.connections.discard(self)
+                self.parser = None
+                passages.take(self._direct, self._first)
+            elif not PREFACE.startswith(self._first):
+                data, self._first = self._first, None
+                super().data_received(data)
+
+    return Choosing
 
 
 def _parser(protocol: Any) -> Any:

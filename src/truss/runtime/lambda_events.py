@@ -2,24 +2,29 @@
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
-An event is a request of HTTP (a function's URL or an API gateway, payload format 2.0), or anything else,
-which is then the body of a prediction. Lambda gives a sandbox one event at a time, so one thread that waits
-is enough.
+An event is a request of HTTP (from a function's URL or an API gateway, payload format 2.0 or 1.0, or from a
+load balancer), or anything else, which is then the body of a prediction. Lambda gives a sandbox one event at
+a time, so one thread that waits is enough.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
 
 from truss.errors import TrussError
 
@@ -45,6 +50,16 @@ _LARGEST = 6 * 1024 * 1024
 """Bytes that Lambda takes as an answer."""
 
 
+class Source(Enum):
+    """Who made an event, as far as its answer differs."""
+
+    NOBODY = "a caller of the function itself"
+    URL = "a function's URL, or an API gateway with payload format 2.0"
+    GATEWAY = "an API gateway with payload format 1.0"
+    BALANCER = "a load balancer"
+    BALANCER_OF_LISTS = "a load balancer that gives, and takes, each header's values as a list"
+
+
 @dataclass(frozen=True)
 class Asked:
     """A request as the server takes it.
@@ -54,40 +69,110 @@ class Asked:
         path: With its query.
         headers: By their names.
         body: The body.
-        is_http: Whether the event was a request of HTTP, and so is its answer.
+        source: Who made the event.
     """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    is_http: bool = False
+    source: Source = Source.NOBODY
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer of the server."""
+    """An answer of the server: its headers in their order, with names in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Sequence[tuple[str, str]]
     body: bytes
+
+    def header(self, name: str) -> str:
+        """The last value of a header; empty without one."""
+        return dict(self.headers).get(name.lower(), "")
+
+    def lists(self) -> dict[str, list[str]]:
+        """All values of each header."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name, []).append(value)
+        return found
+
+
+class _Http(msgspec.Struct):
+    method: str
+
+
+class _Context(msgspec.Struct):
+    http: _Http | None = None
+    elb: dict[str, Any] | None = None
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    """A request of HTTP, in any of the three shapes."""
+
+    request_context: _Context
+    raw_path: str | None = None
+    raw_query_string: str | None = None
+    cookies: list[str] | None = None
+    http_method: str | None = None
+    path: str | None = None
+    query_string_parameters: dict[str, str] | None = None
+    multi_value_query_string_parameters: dict[str, list[str]] | None = None
+    headers: dict[str, str] | None = None
+    multi_value_headers: dict[str, list[str]] | None = None
+    body: str | None = None
+    is_base64_encoded: bool = msgspec.field(name="isBase64Encoded", default=False)
 
 
 def asked_by(event: bytes) -> Asked:
-    """The request that an event is: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads."""
-    told = json.loads(event)
-    about = told.get("requestContext", {}).get("http") if isinstance(told, Mapping) else None
-    if about is None:
-        return Asked("POST", _PREDICT, {"content-type": "application/json"}, event)
-    body = told.get("body") or ""
-    query = told.get("rawQueryString")
+    """The request that an event is.
+
+    - https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    - https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+
+    Raises:
+        ValueError: its body is not the base64 that it is said to be.
+    """
+    try:
+        told = msgspec.json.decode(event, type=_Event)
+    except msgspec.DecodeError:
+        return _of_the_model(event)
+    about = told.request_context
+    headers = {name.lower(): value for name, value in (told.headers or {}).items()}
+    headers |= {name.lower(): ",".join(values) for name, values in (told.multi_value_headers or {}).items()}
+    if about.http is not None:
+        method, path, query, source = about.http.method, told.raw_path, told.raw_query_string, Source.URL
+        if told.cookies:
+            headers["cookie"] = "; ".join(told.cookies)
+    elif told.http_method is not None:
+        lists = told.multi_value_headers is not None
+        balancer = Source.BALANCER_OF_LISTS if lists else Source.BALANCER
+        source = Source.GATEWAY if about.elb is None else balancer
+        method, path, query = told.http_method, told.path, _query(told, encoded=about.elb is not None)
+    else:
+        return _of_the_model(event)
+    body = told.body or ""
     return Asked(
-        about["method"],
-        told.get("rawPath", "/") + (f"?{query}" if query else ""),
-        told.get("headers", {}),
-        base64.b64decode(body) if told.get("isBase64Encoded") else body.encode(),
-        is_http=True,
+        method,
+        (path or "/") + (f"?{query}" if query else ""),
+        headers,
+        base64.b64decode(body, validate=True) if told.is_base64_encoded else body.encode(),
+        source,
     )
+
+
+def _of_the_model(event: bytes) -> Asked:
+    return Asked("POST", _PREDICT, {"content-type": "application/json"}, event)
+
+
+def _query(told: _Event, *, encoded: bool) -> str:
+    """The query of a request; a load balancer leaves it encoded, an API gateway does not."""
+    lists = told.multi_value_query_string_parameters
+    if lists is None:
+        lists = {name: [value] for name, value in (told.query_string_parameters or {}).items()}
+    pairs = [(name, value) for name, values in lists.items() for value in values]
+    return "&".join(f"{name}={value}" for name, value in pairs) if encoded else urlencode(pairs)
 
 
 def answer_of(asked: Asked, answered: Answered) -> bytes:
@@ -96,17 +181,41 @@ def answer_of(asked: Asked, answered: Answered) -> bytes:
     Raises:
         ValueError: the answer is more than Lambda takes, or one without HTTP is an error; says what it is.
     """
-    if not asked.is_http:
+    if asked.source is Source.NOBODY:
         if answered.status >= 400:
             raise ValueError(answered.body.decode(errors="replace"))
         return _within_limits(answered.body)
     event = {
         "statusCode": answered.status,
-        "headers": dict(answered.headers),
-        "body": base64.b64encode(answered.body).decode(),
-        "isBase64Encoded": True,
+        **_headers(asked.source, answered),
+        **_body(asked.source, answered),
     }
     return _within_limits(json.dumps(event).encode())
+
+
+def _headers(source: Source, answered: Answered) -> dict[str, Any]:
+    lists = answered.lists()
+    if source is Source.GATEWAY:
+        return {"multiValueHeaders": lists}
+    if source is Source.BALANCER_OF_LISTS:
+        return {"statusDescription": _status_line(answered.status), "multiValueHeaders": lists}
+    if source is Source.BALANCER:
+        return {"statusDescription": _status_line(answered.status), "headers": dict(answered.headers)}
+    cookies = lists.pop("set-cookie", [])
+    return {"headers": {name: ",".join(values) for name, values in lists.items()}, "cookies": cookies}
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {http.client.responses.get(status, '')}".strip()
+
+
+def _body(source: Source, answered: Answered) -> dict[str, Any]:
+    """The body: in base64, but texts as they are for those who do not always undo that."""
+    kind = answered.header("content-type")
+    if source is not Source.URL and kind.startswith(("application/json", "text/")):
+        with contextlib.suppress(UnicodeDecodeError):
+            return {"body": answered.body.decode(), "isBase64Encoded": False}
+    return {"body": base64.b64encode(answered.body).decode(), "isBase64Encoded": True}
 
 
 def _within_limits(answer: bytes) -> bytes:
@@ -173,9 +282,9 @@ def _wait_until_ready(port: int) -> None:
 
 def _one(api: str, port: int) -> None:
     told = _call(api, Asked("GET", f"{_VERSION}/invocation/next"))
-    request_id = told.headers[_ID.lower()]
+    request_id = told.header(_ID)
     place = f"{_VERSION}/invocation/{request_id}"
-    if trace := told.headers.get(_TRACE.lower()):
+    if trace := told.header(_TRACE):
         os.environ["_X_AMZN_TRACE_ID"] = trace
     try:
         asked = asked_by(told.body)
@@ -190,7 +299,7 @@ def _one(api: str, port: int) -> None:
 
 def _seconds_left(told: Answered) -> float | None:
     """How long the answer to an event may take."""
-    deadline = told.headers.get(_DEADLINE.lower(), "")
+    deadline = told.header(_DEADLINE)
     if not deadline.isdigit():
         return None
     return max(0.001, int(deadline) / 1000 - time.time() - _RESERVE_SECONDS)
@@ -200,10 +309,10 @@ def _passed_on(asked: Asked, known: Mapping[str, str], seconds: float | None) ->
     """The request for the server: its headers go before those that Lambda gives, but it has no more time."""
     left_out = {"host", "content-length", "connection", "transfer-encoding"}
     headers = dict(known)
-    headers |= {name.lower(): value for name, value in asked.headers.items() if name.lower() not in left_out}
+    headers |= {name: value for name, value in asked.headers.items() if name not in left_out}
     if seconds is not None:
         headers[_TIMEOUT] = _shorter(headers.get(_TIMEOUT), seconds)
-    return Asked(asked.method, asked.path, headers, asked.body, asked.is_http)
+    return replace(asked, headers=headers)
 
 
 def _shorter(said: str | None, seconds: float) -> str:
@@ -221,6 +330,6 @@ def _call(where: str, asked: Asked) -> Answered:
         connection.request(asked.method, asked.path, asked.body or None, dict(asked.headers))
         reply = connection.getresponse()
         body = reply.read()
-        return Answered(reply.status, {name.lower(): value for name, value in reply.getheaders()}, body)
+        return Answered(reply.status, [(name.lower(), value) for name, value in reply.getheaders()], body)
     finally:
         connection.close()

@@ -36,6 +36,8 @@ _NAME_ARGUMENT = "--model_name"
 _GRPC_ARGUMENT = "--grpc_port"
 GRPC_VARIABLE = "TRUSS_GRPC_PORT"
 _NAME_VARIABLE = "TRUSS_MODEL_NAME"
+_MULTI_MODEL_VARIABLE = "SAGEMAKER_MULTI_MODEL"
+"""What SageMaker sets to `true` in the containers of a multi-model endpoint."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Platform:
         grpc_port: The port for gRPC, in place of the config's.
         on_load_failure: Told why the model cannot be loaded, where that is to end the server whatever the
             config says.
+        multi_model: Whether models come and go while the server runs, and the image's own is not served.
     """
 
     port: int = DEFAULT_PORT
@@ -59,6 +62,7 @@ class Platform:
     model_name: str | None = None
     grpc_port: int | None = None
     on_load_failure: Callable[[TrussError], None] | None = None
+    multi_model: bool = False
 
     def grace(self, configured: float) -> float:
         """Seconds for finishing requests: those configured, or less where the platform kills before."""
@@ -97,6 +101,7 @@ def platform_of(arguments: Sequence[str], variables: Mapping[str, str]) -> Platf
         "K_SERVICE" in variables,
         options.get(_NAME_ARGUMENT) or variables.get(_NAME_VARIABLE) or None,
         _grpc_port(options, variables),
+        multi_model=variables.get(_MULTI_MODEL_VARIABLE, "").lower() == "true",
     )
 
 

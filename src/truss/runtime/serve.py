@@ -19,7 +19,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
@@ -37,7 +37,7 @@ from truss.runtime.process import Spawned
 from truss.runtime.tls import Tls
 
 if TYPE_CHECKING:
-    from truss.runtime.app import App
+    from truss.runtime.passage import Passages
     from truss.runtime.pool import Pool
     from truss.runtime.predictions import Predictions
     from truss.runtime.protocols.grpc_server import GrpcServer
@@ -51,6 +51,9 @@ moment to notice. SIGINT comes from a person, who does not want to wait."""
 
 _LOOK_SECONDS = 0.02
 """How often is looked whether the model is loaded, where nothing may connect before."""
+
+_LAST_BYTES_SECONDS = 1.0
+"""For what gRPC has written last to go on to its clients."""
 
 ACCEPT_SECONDS = 0.05
 """Time for the event loop to accept what the kernel has completed when no new connection may begin."""
@@ -121,8 +124,8 @@ def serve(
         spawned = [start_one() for start_one in start]
         try:
             logs.set_up(config)
-            _say_what_is_not_installed(config)
-            return _run(
+            say_what_is_not_installed(config)
+            return run(
                 _serve(
                     truss_dir,
                     config,
@@ -157,11 +160,11 @@ def _serve_wrapped(
     except ImportError as error:
         raise MissingExtraError("httptools", "runtime", "serving") from error
     logs.set_up(config)
-    _say_what_is_not_installed(config)
-    return _run(serve_wrapped(config, server, truss_dir, listener, on_listening, platform=platform, tls=tls))
+    say_what_is_not_installed(config)
+    return run(serve_wrapped(config, server, truss_dir, listener, on_listening, platform=platform, tls=tls))
 
 
-def _say_what_is_not_installed(config: TrussConfig) -> None:
+def say_what_is_not_installed(config: TrussConfig) -> None:
     """While workers start: should the model not load, or answer otherwise than it did, this is why."""
     for complaint in unmet(config.requirements):
         logger.warning(
@@ -170,7 +173,8 @@ def _say_what_is_not_installed(config: TrussConfig) -> None:
         )
 
 
-def _run(main: Coroutine[Any, Any, int]) -> int:
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a server's coroutine, on uvloop where it is installed; returns its exit status."""
     try:
         import uvloop
     except ImportError:  # not on every platform; asyncio's own loop does
@@ -191,20 +195,21 @@ async def _serve(
     context: ssl.SSLContext | None,
     edits: Callable[[Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]] | None,
 ) -> int:
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "runtime", "serving") from error
     from truss.runtime.front import front_of
+    from truss.runtime.http import http_protocol
+    from truss.runtime.passage import ALPN
 
     front = front_of(truss_dir, config, start, arena, platform.model_name)
     pool, predictions = front.pool, front.predictions
     grace = platform.grace(config.runtime.timeouts.grace)
-    server = _server(uvicorn, front.app, predictions, config.runtime.transport, grace, context)
     grpc = _grpc(config, platform, (pool, predictions, front.service))
+    http = http_protocol(predictions, None if grpc is None else grpc.passages)
+    server = http_server(front.app, http, config.runtime.transport, grace, context)
+    if grpc is not None and context is not None:
+        context.set_alpn_protocols(ALPN)
     if tls is not None and context is not None:
         tls.take_up_renewals(context, None if grpc is None else grpc.server.renew)
-    stop = _Stop(server, predictions, listener, platform.on_load_failure)
+    stop = Stop(server, predictions, listener, platform.on_load_failure)
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     watcher = None if edits is None else asyncio.get_running_loop().create_task(edits(pool.renew))
@@ -224,18 +229,26 @@ async def _serve(
 
 @dataclass(frozen=True)
 class _Grpc:
-    """gRPC beside HTTP, and its port."""
+    """gRPC beside HTTP: its port, and what comes for it on the port of HTTP."""
 
     server: GrpcServer
     port: int
+    passages: Passages
 
     @contextlib.asynccontextmanager
     async def beside(
-        self, listener: socket.socket, tls: Tls | None, stop: _Stop, grace: float
+        self, listener: socket.socket, tls: Tls | None, stop: Stop, grace: float
     ) -> AsyncIterator[None]:
         """Serve it for as long as HTTP, and finish what was begun within the same grace."""
-        host = listener.getsockname()[0]
-        logger.info("listening for gRPC on %s:%d", host, await self.server.start(host, self.port, tls))
+        host, http_port = listener.getsockname()[:2]
+        own = None if self.port == http_port else self.port
+        try:
+            port = await self.server.start(host, own, tls, self.passages.place)
+        except TrussError:
+            await self.passages.close(0.0)
+            raise
+        if port is not None:
+            logger.info("listening for gRPC on %s:%d", host, port)
 
         async def end(sign: asyncio.Event, seconds: float) -> None:
             await sign.wait()
@@ -249,6 +262,7 @@ class _Grpc:
         finally:
             stop.exiting.set()
             await draining
+            await self.passages.close(_LAST_BYTES_SECONDS)
             cutting.cancel()
 
 
@@ -257,9 +271,10 @@ def _grpc(config: TrussConfig, platform: Platform, parts: tuple[Pool, Prediction
     port = config.runtime.grpc.port if platform.grpc_port is None else platform.grpc_port
     if port is None:
         return None
+    from truss.runtime.passage import Passages
     from truss.runtime.protocols.grpc_server import GrpcServer
 
-    return _Grpc(GrpcServer(*parts), port)
+    return _Grpc(GrpcServer(*parts), port, Passages())
 
 
 def _log_url(url: str) -> None:
@@ -272,18 +287,32 @@ async def _loaded(pool: Pool, server: Any) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _server(
-    uvicorn: Any,
-    app: App,
-    predictions: Predictions,
+def http_server(
+    app: Any,
+    http: Any,
     transport: Transport,
     grace: float,
     context: ssl.SSLContext | None,
 ) -> Any:
-    from truss.runtime import websockets
-    from truss.runtime.http import http_protocol
+    """The server of HTTP.
 
-    class Server(uvicorn.Server):  # type: ignore[misc]  # imported late, so it has no static type
+    Args:
+        app: The ASGI application.
+        http: uvicorn's protocol class of connections, or what it calls one.
+        transport: The config's, for websockets.
+        grace: Seconds for finishing what was begun.
+        context: How connections are encrypted, if they are.
+
+    Raises:
+        MissingExtraError: the packages of the `runtime` extra are not installed.
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError("uvicorn", "runtime", "serving") from error
+    from truss.runtime import websockets
+
+    class Server(uvicorn.Server):
         """uvicorn's server, with our signal handling in place of its own, which ends by the signal."""
 
         @contextlib.contextmanager
@@ -293,7 +322,7 @@ def _server(
     settings = uvicorn.Config(
         app,
         loop="none",
-        http=http_protocol(predictions),
+        http=http,
         ws=websockets.protocol(),
         ws_max_size=websockets.MAX_MESSAGE,
         ws_per_message_deflate=False,  # sounds and images are compressed already, tokens are too short
@@ -313,7 +342,13 @@ def _server(
     return Server(settings)
 
 
-class _Stop:
+class Draining(Protocol):
+    """What is told that the server is about to stop."""
+
+    draining: bool
+
+
+class Stop:
     """Turns signals, and a model that cannot be loaded, into an orderly end.
 
     Attributes:
@@ -325,13 +360,13 @@ class _Stop:
     def __init__(
         self,
         server: Any,
-        predictions: Predictions,
+        served: Draining,
         listener: socket.socket,
         on_load_failure: Callable[[TrussError], None] | None,
     ) -> None:
         self._server = server
         self._on_load_failure = on_load_failure
-        self._predictions = predictions
+        self._served = served
         self._listener = listener
         self.exit_status = 0
         self.exiting = asyncio.Event()
@@ -339,6 +374,7 @@ class _Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT, for as long as the server runs."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._drain, DRAIN_SECONDS)
         loop.add_signal_handler(signal.SIGINT, self._drain, 0.0)
@@ -349,19 +385,20 @@ class _Stop:
             loop.remove_signal_handler(signal.SIGINT)
 
     def fail(self, error: TrussError) -> None:
+        """Stop because the model cannot be loaded."""
         if self._on_load_failure is not None and not self.exit_status:  # the first of several workers
             self._on_load_failure(error)
         self.exit_status = error.exit_code
         self._exit()
 
     def _drain(self, seconds: float) -> None:
-        if self._predictions.draining:
+        if self._served.draining:
             self._server.force_exit = True  # asked twice: do not wait
             self.forced.set()
             self._exit()
             return
         logger.info("stopping: answering what was accepted")
-        self._predictions.draining = True
+        self._served.draining = True
         asyncio.get_running_loop().call_later(seconds, self._stop_accepting)
 
     def _stop_accepting(self) -> None:

@@ -59,18 +59,21 @@ def decode_parquet(body: bytes | memoryview, signature: Signature | None) -> dic
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(body))
         about = file.metadata
-        check_cells(about.num_rows, about.num_columns, len(body))
-        unpacked = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+        groups = [about.row_group(place) for place in range(about.num_row_groups)]
+        # What is read is what the groups say, of which the whole need not be the sum.
+        rows = max(about.num_rows, sum(max(0, group.num_rows) for group in groups))
+        check_cells(rows, about.num_columns, len(body))
+        unpacked = sum(max(0, group.total_byte_size) for group in groups)
         if unpacked > max(_FEW_BYTES, _UNPACKED_PER_BYTE * len(body)):
             raise MalformedBodyError(
                 f"the {len(body)} bytes say that they unpack to {unpacked}", hint="send fewer rows at a time"
             )
         table = file.read()
-    except (pyarrow.ArrowException, OSError) as error:
+        columns = [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise MalformedBodyError(
             f"the body is not Parquet: {error}", hint="send the bytes of a file that pandas or Arrow wrote"
         ) from error
-    columns = [column.to_pylist() for column in table.columns]
     return {"inputs": rows_of(table.column_names, list(zip(*columns, strict=True)), signature)}
 
 

@@ -87,12 +87,23 @@ class Fetcher:
             with _only_one(home / "lock"):
                 return self._fetch(source, home)
 
+    def listing(self, source: Source) -> Listing:
+        """The files of a source as its store has them now; nothing is fetched.
+
+        Raises:
+            MissingExtraError: the package that speaks the protocol is not installed.
+            WeightsError: there are none, or they are not shown.
+        """
+        return self._patiently(source, self._open(source).listing)
+
+    def _open(self, source: Source) -> Store:
+        return self.open_store(source, self.secrets.get(source.secret) or "")
+
     def _fetch(self, source: Source, home: Path) -> Fetched:
         kept = _kept(home)
         if kept is not None and (source.sha256 or _COMMIT.fullmatch(source.revision)):
             return kept  # what this names never changes
-        secret = (self.secrets.get(source.secret) if source.secret in self.secrets else None) or ""
-        store = self.open_store(source, secret)
+        store = self._open(source)
         try:
             listing = self._patiently(source, store.listing)
         except WeightsError as error:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import truss
+
 MODEL = """
 import os, time
 from pathlib import Path
@@ -45,7 +47,11 @@ class Model:
         return {"choices": [{"message": {"role": "assistant", "content": "hello"}}]}
 """
 
-NOBODY_S_ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+NOBODY_S_ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPATH": str(Path(truss.__file__).parents[1]),  # the sources under test, wherever they are
+}
 """No HOME, no user, no language: what a container finds."""
 
 

@@ -9,7 +9,9 @@ import json
 import signal
 import threading
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SECONDS = {"fly": 5, "cloudrun": 10}
 """From the signal to the kill; 30 elsewhere."""
@@ -103,6 +105,21 @@ def test_azure_machine_learning(ready):
     assert (answer.status, answer.json()["echo"]) == (200, {"data": [1]})
 
 
+def test_a_truss_in_the_platform_s_model_folder_is_served(start, tmp_path):
+    """Azure's folder stands for all of them here, since it may be anywhere; tests/model has the others."""
+    code = "class Model:\n    def predict(self, request):\n        return {'brought': True}\n"
+    registered = tmp_path / "azureml-models" / "iris" / "1" / "iris"
+    (registered / "model").mkdir(parents=True)
+    (registered / "config.yaml").touch()
+    (registered / "model" / "model.py").write_text(code)
+    container = start(
+        "--port", "{port}", TRUSS_DIR="/app", AZUREML_MODEL_DIR=str(registered.parent), TEST_GATE=""
+    )
+    container.wait_until(lambda: container.ask("GET", "/readyz").status == 200, "it is not ready")
+    assert container.ask("POST", "/score", {}).json() == {"brought": True}
+    assert str(registered) in "".join(container.log)
+
+
 def test_azure_container_apps(ready):
     assert ready["containerapps"].ask("GET", "/readyz").status == 200
     assert ready["containerapps"].ask("POST", "/predict", {"instances": [4]}).json()["predictions"] == [8]
@@ -113,6 +130,36 @@ def test_cloud_run_and_knative(ready):
     container = ready["cloudrun"]
     assert container.connects()
     assert container.ask("POST", "/predict", {"instances": [1]}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ((), {"PORT": "{port}", "TRUSS_GRPC_PORT": "{port}", "K_SERVICE": "s"}),
+        (("--http_port={port}", "--grpc_port={port}"), {}),
+    ],
+    ids=["Cloud Run, Knative", "KServe"],
+)
+def test_the_one_port_that_is_routed_takes_grpc_too(start, arguments, variables):
+    """Their `h2c` ports: https://knative.dev/docs/serving/services/http2, and probes of gRPC."""
+    container = start(*arguments, uid=1000, TEST_GATE="", **variables)
+    container.wait_until(lambda: container.ask("GET", "/readyz").status == 200, "it is not ready")
+    with grpc.insecure_channel(f"127.0.0.1:{container.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
+    container.process.send_signal(signal.SIGTERM)
+    assert container.process.wait(10) == 0, "".join(container.log)
+
+
+def test_vertex_s_raw_requests_are_answered_as_they_come(ready):
+    """`rawPredict` and `streamRawPredict` go to the same route, with any body and type."""
+    container = ready["vertex"]
+    route = "/v1/endpoints/7/deployedModels/8:predict"
+    csv = container.ask("POST", route, b"1,2\n", Content_Type="text/csv")
+    assert (csv.status, csv.json()["predictions"]) == (200, [[1, 2, 1, 2]])
+    events = container.ask("POST", route, {"instances": [1]}, Accept="text/event-stream")
+    assert events.headers["content-type"] == "text/event-stream"
+    assert events.body.startswith(b"data: {")
 
 
 def test_kserve(ready):

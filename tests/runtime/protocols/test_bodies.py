@@ -157,6 +157,15 @@ def test_a_few_bytes_of_arrow_that_say_they_are_many_rows_are_refused(column):
         decode_arrow(arrow(pa.table({"a": column})), None)
 
 
+def test_an_image_whose_pieces_lie_at_fractions_is_refused():
+    """Pillow raises a TypeError. Found by scripts/fuzz."""
+    tiff = png(np.zeros((2, 3, 3), np.uint8), "TIFF")
+    whole, fraction = b"\x11\x01\x04\x00", b"\x11\x01\x0b\x00"  # where its rows are: a number, a float
+    assert whole in tiff
+    with pytest.raises(MalformedBodyError, match="not an image"):
+        decode_image(tiff.replace(whole, fraction), TENSOR)
+
+
 def test_an_image_is_pixels_for_a_model_of_arrays_and_a_file_for_others():
     pixels = np.arange(24, dtype="u1").reshape(2, 4, 3)
     np.testing.assert_array_equal(decode_image(png(pixels), TENSOR)["inputs"], pixels[None])

@@ -1,6 +1,7 @@
 """gRPC: the wire against the messages that others' stubs write, health by its own client, inference."""
 
 import struct
+import threading
 import tracemalloc
 
 import grpc
@@ -176,3 +177,26 @@ def test_a_stream_answers_in_order_and_survives_a_bad_request(channel):
     answers = list(stub(iter([one(1), request_of(), one(3)]), timeout=30))
     assert [answer.infer_response.id for answer in answers] == ["1", "", "3"]
     assert "no tensor" in answers[1].error_message
+
+
+def test_an_answer_of_a_stream_leaves_before_the_next_request_is_there(channel):
+    """The second request is sent when the first one's answer has come."""
+    answered = threading.Event()
+
+    def requests():
+        for number in (1, 2):
+            data = struct.pack("<q", number)
+            yield request_of(
+                SPOKEN["Tensor"](name="x", datatype="INT64", shape=[1]), raw=[data], id=str(number)
+            )
+            assert answered.wait(60)
+
+    stub = channel.stream_stream(
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        request_serializer=lambda sent: sent.SerializeToString(),
+        response_deserializer=SPOKEN["ModelStreamInferResponse"].FromString,
+    )
+    answers = stub(requests(), timeout=30)
+    assert next(answers).infer_response.id == "1"
+    answered.set()
+    assert [answer.infer_response.id for answer in answers] == ["2"]

@@ -191,6 +191,19 @@ def test_sizes_that_do_not_add_up_are_refused(change, size):
         open_inference.decode(body + change, json_size + size, None)
 
 
+def test_a_text_without_rows_among_several_tensors_is_refused():
+    """It has a length, but that of its letters. Found by scripts/fuzz."""
+    columns = Signature(columns=[Column(name="a"), Column(name="b", dtype="text")])
+    content = {"inputs": one([2], "INT32", [1, 2], "a")["inputs"] + one([], "BYTES", ["xy"], "b")["inputs"]}
+    with pytest.raises(InvalidInputError, match="without rows"):
+        decode(content, columns)
+    content["inputs"][1]["data"] = ["x"]
+    content["inputs"][0] = one([1], "INT32", [1], "a")["inputs"][0]
+    with pytest.raises(InvalidInputError, match="without rows"):
+        decode(content, columns)
+    assert decode(content)[0]["b"] == "x"  # of a model that does not name its inputs
+
+
 def test_outputs_are_those_that_were_asked_for_in_their_form():
     answer = {"a": [1, 2], "b": ["x", "y"], "c": [0.5]}
     wanted = Wanted("7", {"b": True, "a": False}, binary=True)

@@ -23,8 +23,10 @@ def client_python(tmp_path_factory):
 
 
 @pytest.mark.network
-def test_everything_that_the_client_can_ask(client_python, speaking):
+@pytest.mark.parametrize("grpc_at", ["its own port", "the port of HTTP"])
+def test_everything_that_the_client_can_ask(client_python, speaking, grpc_at):
     script = Path(__file__).with_name("triton_client.py")
-    addresses = [speaking.url.removeprefix("http://"), speaking.grpc_address]
+    http = speaking.url.removeprefix("http://")
+    addresses = [http, http if grpc_at == "the port of HTTP" else speaking.grpc_address]
     run = subprocess.run([client_python, script, *addresses], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -100,7 +100,7 @@ class Grpc(Section, frozen=True, kw_only=True):
         int | None,
         doc(
             "The port for the Open Inference Protocol over gRPC; 0 picks a free one, null: no gRPC. "
-            "In a container, `TRUSS_GRPC_PORT` goes before it.",
+            "It is on the port of HTTP too. In a container, `TRUSS_GRPC_PORT` goes before it.",
             "truss",
         ),
     ] = None

@@ -1,7 +1,8 @@
-"""The Open Inference Protocol over gRPC, and gRPC's own health service, on a port of their own.
+"""The Open Inference Protocol over gRPC, and gRPC's own health service.
 
 Messages pass through here as bytes: those of inference are read and written in the worker, and go the same
-way as requests over HTTP. gRPC brings its own HTTP/2, which cannot share a socket with uvicorn's HTTP/1.1.
+way as requests over HTTP. gRPC brings its own HTTP/2, which takes a port rather than a connection; what comes
+for it on the port of HTTP comes here by a Unix socket (`truss.runtime.passage`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truss.errors import (
@@ -86,8 +88,17 @@ class GrpcServer:
         self._credentials: Any = None  # the server does not keep them, and asks them for renewed certificates
         self._renewed: Any = None
 
-    async def start(self, host: str, port: int, tls: Tls | None) -> int:
-        """Listen, and return the port.
+    async def start(self, host: str, port: int | None, tls: Tls | None, beside: Path) -> int | None:
+        """Listen.
+
+        Args:
+            host: The address of the port.
+            port: The port; 0 picks a free one, None: there is none.
+            tls: How connections to it are encrypted, if they are.
+            beside: The Unix socket to listen on as well; whoever passes connections on has decrypted them.
+
+        Returns:
+            The port.
 
         Raises:
             ServerStartError: the address cannot be listened on.
@@ -101,6 +112,12 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers(
             (self._handlers(SERVICE, self._inference()), self._handlers(HEALTH, self._health()))
         )
+        self._server.add_insecure_port(f"unix:{beside}")
+        bound = None if port is None else self._bind(host, port, tls)
+        await self._server.start()
+        return bound
+
+    def _bind(self, host: str, port: int, tls: Tls | None) -> int:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if tls is None:
@@ -112,7 +129,6 @@ class GrpcServer:
             raise ServerStartError(
                 f"cannot listen for gRPC on {address}", hint="choose another port with `runtime.grpc.port`"
             ) from error
-        await self._server.start()
         return int(bound)
 
     async def stop(self, grace: float) -> None:

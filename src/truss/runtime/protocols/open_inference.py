@@ -169,9 +169,14 @@ def model_request(
     return {**rest, **arrays}
 
 
+def _has_rows(array: Any) -> bool:
+    """Whether a tensor has a dimension: one of texts that has none is a text."""
+    return isinstance(array, list) or getattr(array, "ndim", 0) > 0
+
+
 def _records(arrays: Mapping[str, Any], signature: Signature) -> list[Any]:
     """A record per row, whose values are views of the tensors, or cells where the model takes a table."""
-    if any(not hasattr(array, "__len__") or getattr(array, "ndim", 1) == 0 for array in arrays.values()):
+    if not all(_has_rows(array) for array in arrays.values()):
         raise InvalidInputError("a tensor without rows is among several", hint="give each one entry per row")
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
