@@ -1,10 +1,12 @@
 """gRPC on the port of HTTP: its connections lead to the gRPC server, beside those of HTTP/1.1."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import socket
 import ssl
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +18,8 @@ from certificates import make_certificate
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_messages import SPOKEN, request_of
 
-from truss.runtime.passage import PREFACE
+from truss.errors import ServerStartError
+from truss.runtime.passage import PREFACE, Passages
 from truss.testing.engine import free_port
 from truss.testing.server import running_server
 
@@ -219,3 +222,22 @@ def test_without_grpc_it_is_a_bad_request(tmp_path):
     with running_server(folder) as running:
         host, port = address_of(running).split(":")
         assert exchange(host, port, PREFACE, 3).startswith(b"HTTP/1.1 400")
+
+
+def test_where_no_temporary_folder_can_be_made_shared_memory_has_the_socket(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    passages = Passages()
+    assert passages.place.is_relative_to("/dev/shm")
+    assert passages.place.parent.stat().st_mode & 0o777 == 0o700
+    asyncio.run(passages.close(0))
+    assert not passages.place.parent.exists()
+
+
+def test_without_any_such_place_the_message_says_what_to_mount(monkeypatch):
+    def refuse(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)  # root may write to every folder here
+    with pytest.raises(ServerStartError, match="none can be made in /tmp") as raised:
+        Passages()
+    assert "mount a folder at /tmp" in raised.value.hint

@@ -8,10 +8,13 @@ read of what passes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 from typing import cast
+
+from truss.errors import ServerStartError
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client of HTTP/2 sends first, and no client of HTTP/1.1."""
@@ -25,10 +28,13 @@ class Passages:
 
     Attributes:
         place: The Unix socket that they lead to, in a folder that only this user may open.
+
+    Raises:
+        ServerStartError: there is no place for that folder.
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="truss-")
+        self._folder = _own_folder()
         self.place = Path(self._folder) / "grpc"
         self._open: set[asyncio.Future[None]] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -69,6 +75,17 @@ class Passages:
         if self._open:
             await asyncio.wait(set(self._open), timeout=seconds)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _own_folder() -> str:
+    """A new folder; where a container's files are read-only, the memory that processes share has a place."""
+    for parent in (None, "/dev/shm"):  # noqa: S108  # mkdtemp makes a folder of a name that nobody can foresee
+        with contextlib.suppress(OSError):
+            return tempfile.mkdtemp(prefix="truss-", dir=parent)
+    raise ServerStartError(
+        "gRPC needs a folder for a Unix socket, and none can be made in /tmp, nor in /dev/shm",
+        hint="mount a folder at /tmp that this user may write to, or set `TMPDIR`",
+    )
 
 
 class _End(asyncio.Protocol):
