@@ -106,7 +106,14 @@ def run(
     image = build_image(truss_dir, engine=engine, folder=folder, tag=tag, locked=locked, say=say)
     files = SecretFiles(local_home(), engine)
     with files.for_a_start(Secrets(config.secrets)) as mounts:
-        start = Start(image, truss_dir.resolve(), port, mounts=mounts, gpus=gpus or config.resources.use_gpu)
+        start = Start(
+            image,
+            truss_dir.resolve(),
+            port,
+            mounts=mounts,
+            gpus=gpus or config.resources.use_gpu,
+            environment={"PORT": PORT.partition("/")[0]},  # which is published, whatever the config says
+        )
         container = engine.start(_watching(start, config, engine.user()) if watch else start)
     try:
         wait_until_ready(engine, container, timeout)

@@ -67,6 +67,12 @@ def test_it_answers_as_the_handle_does_and_an_unchanged_image_is_used_again(run,
     assert json.loads(run("kill-all", "--json").stdout) == {"stopped": []}
 
 
+def test_a_port_among_the_models_own_variables_does_not_hide_the_server(run, small):
+    folder = small("elsewhere", config='environment_variables: {PORT: "9000"}\n')
+    told = json.loads(run("run-image", folder, "--port", "0", "--json").stdout)
+    assert httpx.get(f"{told['url']}/readyz").status_code == 200
+
+
 def test_secrets_come_as_files_and_are_not_in_the_image(run, engine, small, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
