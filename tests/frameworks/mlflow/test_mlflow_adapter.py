@@ -490,3 +490,13 @@ def test_a_handle_says_what_does_not_fit(saved, tmp_path):
     handle = truss.create(MlflowFolder(saved), tmp_path / "made")
     with pytest.raises(InvalidInputError, match="lacks the column 'bp'"):
         handle.predict({"inputs": [{"bmi": 0.1}]})
+
+
+def test_nulls_among_numbers_are_missing_numbers_where_no_signature_says_so():
+    rows = [{"a": None, "b": 1, "c": "x", "d": True}, {"a": None, "b": None, "c": None, "d": None}]
+    table = model_input(rows, None)
+    assert [kind.kind for kind in table.dtypes[["a", "b"]]] == ["f", "f"]
+    assert table["b"].tolist()[0] == 1
+    assert table["b"].isna().tolist() == [False, True]
+    assert table["d"].tolist() == [True, None]
+    assert table["c"].tolist()[0] == "x"

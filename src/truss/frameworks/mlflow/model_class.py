@@ -59,12 +59,26 @@ def model_input(rows: Any, schema: Any) -> Any:
     """The rows as the model takes them: a table, an array, or arrays by name."""
     if schema is None:
         is_table = len(rows) > 0 and all(isinstance(row, (dict, list, tuple)) for row in rows)
-        return pd.DataFrame(rows) if is_table else rows
+        return _with_gaps(pd.DataFrame(rows)) if is_table else rows
     if schema.is_tensor_spec():
         return _tensors(rows, schema)
     if schema.has_input_names():
         return _table(rows, schema)
     return _typed(pd.DataFrame(rows), dict(enumerate(schema.inputs)))
+
+
+def _with_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers among nulls as numbers, some of them missing: nulls made objects of them."""
+    for name in table:
+        values = table[name]
+        known = values.dropna()
+        if values.dtype == object and known.map(_is_number).all():
+            table[name] = values.astype("float64")
+    return table
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def plain(output: Any) -> Any:
