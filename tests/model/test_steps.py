@@ -5,8 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
+from truss.config import Column, Signature
 from truss.errors import InvalidInputError, PredictionError
-from truss.model.steps import with_both_names
+from truss.model.steps import Steps, with_both_names
 
 SYNC = {
     "preprocess": "return request['inputs']",
@@ -89,6 +90,23 @@ def test_an_exception_may_say_that_the_request_is_to_blame(write, load, asynchro
     file.write_text("class BadRequest(ValueError):\n    bad_request = True\n\n" + file.read_text())
     with pytest.raises(InvalidInputError, match="no such colour"):
         load(folder).predict({"inputs": [1]})
+
+
+def test_what_the_model_refuses_is_told_with_its_place_where_the_signature_knows_it(tmp_path):
+    class RefusedError(ValueError):
+        bad_request = True
+
+    class Colours:
+        def predict(self, request):
+            raise RefusedError("no such colour")
+
+    signature = Signature(columns=[Column(name="red"), Column(name="blue")])
+    steps = Steps(Colours(), tmp_path / "model" / "model.py", signature)
+    with pytest.raises(InvalidInputError, match=r"lacks the column 'blue'.*no such colour") as raised:
+        steps.run({"inputs": [{"red": 1, "blue": 2}, {"red": 1}]})
+    assert raised.value.where == "inputs[1]"
+    with pytest.raises(InvalidInputError, match=r"^no such colour") as raised:
+        steps.run({"inputs": [{"red": 1, "blue": 2}]})
 
 
 def test_a_list_for_each_input_is_for_models_that_say_so(write, load):

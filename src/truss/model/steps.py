@@ -278,14 +278,15 @@ class Steps:
 
     def _failure(self, step: str, error: Exception, asked: Any) -> TrussError:
         """The error of a step; `asked` is the request, where the step was given it as it came."""
-        if getattr(error, "bad_request", False):
-            return InvalidInputError(str(error), hint="correct the request; the model's own code refused it")
-        raised = f"`{step}` raised {describe(error)}"
+        refused = bool(getattr(error, "bad_request", False))
+        raised = str(error) if refused else f"`{step}` raised {describe(error)}"
         if step == "predict" and asked is not None and self.signature:
             fault = misfit(asked, self.signature, str(error))
             if fault is not None:
                 message = f"the request does not fit the model: {fault.message}. {raised}"
                 return InvalidInputError(message, where=fault.where, hint=fault.hint)
+        if refused:
+            return InvalidInputError(raised, hint="correct the request; the model's own code refused it")
         where = user_location(error, self._root) or str(self._file)
         return PredictionError(raised, where=where, hint="correct the input, or the model's code")
 

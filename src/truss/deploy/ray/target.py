@@ -29,6 +29,9 @@ _SERVER_NEEDS = ("httptools>=0.6.1", "msgspec>=0.18.6", "ruamel.yaml>=0.18.6", "
 _KINDS = frozenset({"A100", "A10G", "H100", "H200", "B200", "L4", "L40S", "P100", "P4", "T4", "V100"})
 """GPUs that Ray has a name for: https://docs.ray.io/en/latest/ray-core/accelerator-types.html"""
 
+_GROWING = ("target_ongoing_requests", "upscale_delay", "downscale_delay")
+"""The options that say when there are more copies, or fewer."""
+
 _HEALTH_SECONDS = 10
 _HEALTH_TIMEOUT = 30
 _DRAIN = 5
@@ -222,7 +225,7 @@ def _check(release: Release, options: RayOptions) -> None:
             where="deploy.ray.min_replicas",
             hint="give --max-replicas as well, or --min-replicas 1",
         )
-    check_copies(options, RayTarget.name, "min_replicas", "max_replicas", by=["target_ongoing_requests"])
+    check_copies(options, RayTarget.name, "min_replicas", "max_replicas", by=_GROWING)
     if options.gpus > 1 and options.gpus != int(options.gpus):
         raise PlanError(
             f"Ray gives parts of one GPU, or whole ones, not {options.gpus:g}", where="deploy.ray.gpus"
