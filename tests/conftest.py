@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from truss.testing import engine as engines
 from truss.testing import images
 from truss.testing import registry as registries
+from truss.testing.environments import OwnEnvironment
 
 BASE = Path(__file__).parents[1] / ".images" / "base.tar"
 
@@ -28,12 +29,28 @@ settings.register_profile(
 )
 
 
+_ALONE = "test_it_answers_from_captured_requirements_alone"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say with `--every-kind` that a quarter of an hour is at hand."""
+    parser.addoption(
+        "--every-kind",
+        action="store_true",
+        help="serve every kind of model from its captured requirements, not one or two of each framework",
+    )
+
+
 def pytest_configure() -> None:
     """Let interrupts through to what tests start: in the background of a shell they are ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("every_kind"):
+        left = {item for item in items if _is_one_of_many_kinds(item)}
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
     missing = {
         "registry": None if shutil.which(registries.PROGRAM) and BASE.exists() else "scripts/setup-base",
         "engine": None if shutil.which(engines.PROGRAM) and os.geteuid() == 0 else "scripts/setup-engine",
@@ -42,6 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, script in missing.items():
             if script and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=f"not set up: {script}"))
+
+
+def _is_one_of_many_kinds(item: pytest.Item) -> bool:
+    """Whether a check is of a model for which another of its framework stands, which has all checks."""
+    return getattr(item, "originalname", "") == _ALONE and not issubclass(item.cls, OwnEnvironment)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

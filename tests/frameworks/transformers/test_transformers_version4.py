@@ -20,7 +20,18 @@ def test_the_suite_passes_with_transformers_4() -> None:
     subprocess.run(["sh", str(ROOT / "scripts" / "setup-transformers4")], check=True)
     python = ROOT / ".venvs" / "transformers4" / "bin" / "python"
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHECKS, Path(__file__).parent],
+        [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            CHECKS,
+            "--every-kind",
+            Path(__file__).parent,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
