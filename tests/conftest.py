@@ -33,11 +33,11 @@ _ALONE = "test_it_answers_from_captured_requirements_alone"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say with `--every-kind` that a quarter of an hour is at hand."""
+    """Say with `--thorough` that half an hour more is at hand."""
     parser.addoption(
-        "--every-kind",
+        "--thorough",
         action="store_true",
-        help="serve every kind of model from its captured requirements, not one or two of each framework",
+        help="run as well what another test stands for: all kinds of models, all variants of a machine",
     )
 
 
@@ -47,8 +47,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("every_kind"):
-        left = {item for item in items if _is_one_of_many_kinds(item)}
+    if not config.getoption("thorough"):
+        left = {item for item in items if item.get_closest_marker("thorough") or _is_one_of_many_kinds(item)}
         config.hook.pytest_deselected(items=list(left))
         items[:] = [item for item in items if item not in left]
     missing = {

@@ -28,8 +28,8 @@ def settings_of(config):
     ids=["plain", "gpu", "port", "websocket", "grpc"],
 )
 def test_an_image_says_what_its_server_can_whatever_its_truss_needs(more):
-    # Of SageMaker's capabilities the server has this one for every Truss; several models, and its way of
-    # streaming both ways (at a path of its own), for none, so an image must not claim them.
+    # Of SageMaker's capabilities the server has these two, whatever its Truss; its way of streaming both ways
+    # (at a path of its own) it has not, so an image must not claim it.
     assert settings_of(PLAIN + more).labels == {
         "maintainer": "somebody",
         "org.opencontainers.image.title": "iris",
@@ -39,6 +39,7 @@ def test_an_image_says_what_its_server_can_whatever_its_truss_needs(more):
         "io.truss.version": __version__,
         "io.truss.framework": "sklearn",
         "com.amazonaws.sagemaker.capabilities.accept-bind-to-port": "true",
+        "com.amazonaws.sagemaker.capabilities.multi-models": "true",
     }
 
 

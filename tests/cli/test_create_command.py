@@ -48,7 +48,15 @@ def test_a_file_becomes_a_truss_that_answers_as_the_file_does(truss, booster, tm
     assert answer["predictions"] == model.predict(X).tolist()
 
 
-@pytest.mark.parametrize("misnamed", [False, True], ids=["by its name", "by another name"])
+@pytest.mark.parametrize(
+    "misnamed",
+    [
+        pytest.param(False, id="by its name"),
+        pytest.param(
+            True, id="by another name", marks=pytest.mark.thorough
+        ),  # see tests/frameworks/test_files.py
+    ],
+)
 @pytest.mark.parametrize("name", KINDS)
 def test_each_kind_is_known_by_its_content_and_answers_as_its_object(truss, tmp_path, name, misnamed):
     write, rows, words = KINDS[name]

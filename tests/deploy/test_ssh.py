@@ -116,6 +116,7 @@ class TestSsh(PlatformConformance):
 
 
 @marked
+@pytest.mark.thorough
 class TestSshWithDocker(TestSsh):
     options = {"host": "machine", "port": 8091, "engine": "docker"}  # noqa: RUF012  # never changed
 
@@ -125,6 +126,7 @@ class TestSshWithDocker(TestSsh):
 
 
 @marked
+@pytest.mark.thorough
 class TestSshOfAUser(PlatformConformance):
     target = target_named("ssh")
     options = {"host": "ada", "port": 8092, "scope": "user"}  # noqa: RUF012  # never changed

@@ -15,7 +15,7 @@ CHECKS = "fresh_process_answers or joined_rows"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.thorough)])
 def test_the_suite_holds_on(backend):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
