@@ -61,6 +61,10 @@ _CODES = {
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
 
+_CLOCKS_DIFFER = 0.1
+"""Seconds. A client counts from before its call is on its way: it ends the call when time is left here."""
+
+
 class GrpcServer:
     """The services over a pool.
 
@@ -333,7 +337,8 @@ class GrpcServer:
         except asyncio.CancelledError:  # the client has left, or its time is up
             waiting.disconnected = True
             predictions.abandon(job)
-            late = call.time_remaining() == 0
+            remaining = call.time_remaining()
+            late = remaining is not None and remaining < _CLOCKS_DIFFER
             predictions.settle(request, (DeadlineExceededError if late else ClientClosedRequestError).status)
             raise
 
