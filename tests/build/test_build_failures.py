@@ -104,6 +104,9 @@ def test_wrong_credentials_for_the_base(bench, engine, protected, small, tmp_pat
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize(  # Docker tries again for a minute where a server of tokens refuses it
+    "protected", ["password", pytest.param("token", marks=pytest.mark.thorough)], indirect=True
+)
 def test_wrong_credentials_of_an_engine(bench, engine, protected, small, tmp_path):
     auths = {protected.host: {"auth": auth("b4d-password")}}
     (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
