@@ -181,7 +181,8 @@ def test_a_seed_that_the_module_sets_holds_in_every_worker(serve_who):
 def test_libraries_that_restart_their_threads_are_forked_and_compute(serve_who):
     imports = "import numpy as np"
     value = "float((np.ones((1500, 1500)) @ np.ones((1500, 1500))).sum())"
-    with serve_who("--workers", "2", imports=imports, value=value) as server:
+    threads = {**os.environ, "OMP_NUM_THREADS": "2"}
+    with serve_who("--workers", "2", imports=imports, value=value, environment=threads) as server:
         answers = ask_every_worker(server, 2)
         assert len({answer["imported_by"] for answer in answers.values()}) == 1
         assert {answer["value"] for answer in answers.values()} == {1500.0**3}
@@ -196,7 +197,8 @@ def test_pyarrow_is_forked_for_all_its_allocators_thread_and_computes_in_threads
                         pa.BufferReader(b"a" + b"".join(b"\\n%d" % row for row in range(1_000_000))),
                         pyarrow.csv.ReadOptions(use_threads=True, block_size=65536)
                     ).group_by([]).aggregate([("a", "sum")])["a_sum"][0].as_py()"""
-    with serve_who("--workers", "2", imports=imports, value=value) as server:
+    threads = {**os.environ, "OMP_NUM_THREADS": "2"}
+    with serve_who("--workers", "2", imports=imports, value=value, environment=threads) as server:
         for _ in range(3):
             answers = ask_every_worker(server, 2)
             assert len({answer["imported_by"] for answer in answers.values()}) == 1

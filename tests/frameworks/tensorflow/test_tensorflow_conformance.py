@@ -1,5 +1,6 @@
 """The shared suite, over the kinds of objects that people have."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ class TensorflowConformance(ServedAlone):
 
     def make_request(self) -> Any:
         return {"inputs": models.ROWS}
+
+    @pytest.mark.thorough  # TensorFlow takes ten seconds to import; `TestModule` is served by another process
+    def test_fresh_process_answers_as_the_live_object(self, tmp_path: Path) -> None:
+        """As for every framework."""
+        super().test_fresh_process_answers_as_the_live_object(tmp_path)
 
 
 class TestModule(OwnEnvironment, TensorflowConformance):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 # answers are what differs.
 CHECKS = (
     "(not captured_requirements_alone or TestTextToText or TestQuestions)"
-    " and (not test_transformers_kinds or fresh_process_answers or joined_rows or TestQuestions)"
+    " and (not test_transformers_kinds or joined_rows or TestQuestions)"
 )
 
 
