@@ -78,7 +78,7 @@ def test_compose_reads_its_file(config, tmp_path):
         assert [one["source"] for one in service["secrets"]] == ["api-key"]
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is missing")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is missing: scripts/setup-rendered")
 @pytest.mark.parametrize("scope", ["system", "user"])
 @pytest.mark.parametrize("engine", ["podman", "docker"])
 @CONFIGS
