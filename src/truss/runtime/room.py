@@ -8,6 +8,9 @@ from pathlib import Path
 _GROUP = Path("/sys/fs/cgroup")
 """A container sees its own group here: https://docs.kernel.org/admin-guide/cgroup-v2.html"""
 
+_NOT_SAID = (OSError, ValueError, IndexError, StopIteration)
+"""There is no such file, no such line, or no number in it (`max` is no limit)."""
+
 
 def free_memory(machine: Path = Path("/proc/meminfo"), group: Path = _GROUP) -> int | None:
     """Bytes that this process and its children may still take; None where nobody says it.
@@ -17,9 +20,9 @@ def free_memory(machine: Path = Path("/proc/meminfo"), group: Path = _GROUP) -> 
         group: The folder of the container's control group; without a limit there, all is the machine's.
     """
     found = []
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(*_NOT_SAID):
         found.append(_line(machine, "MemAvailable:") * 1024)
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(*_NOT_SAID):
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         # What files keep there is given back when it is needed.
         found.append(limit - used + _line(group / "memory.stat", "inactive_file"))
