@@ -1,9 +1,10 @@
 """The commands and the code of the README and the guides, run as a reader would run them.
 
 Blocks run in order, in a folder of their own, with this environment's `truss`; a server block starts a real
-server for the blocks after it, on a free port instead of 8080. Three commands of the README are not run in
+server for the blocks after it, on a free port instead of 8080. Four blocks of the README are not run in
 place: the quickstart runs in a copy of the repository, with an environment of its own; the test command is
-what is running now, so it is compared with what CI calls; and for `pip install`, the extras are looked up.
+what is running now, so it is compared with what CI calls; for `pip install`, the extras are looked up; and what
+wants a container engine runs beside one (`e2e/test_mission_image.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ QUICKSTART = "sh scripts/quickstart"
 TEST = "sh scripts/test"
 INSTALL = "pip install '.[runtime,sklearn]'"
 SERVE = "truss serve iris"
+RUN_IMAGE = "truss run-image "
 NOT_IN_PLACE = {QUICKSTART, TEST, INSTALL}
 
 
@@ -74,7 +76,8 @@ def steps(page: str) -> list[Block]:
     """The blocks that run in place; neighbouring Python blocks are one session."""
     found: list[Block] = []
     for block in blocks(page):
-        if block.text in NOT_IN_PLACE or block.language not in ("sh", "python"):
+        in_place = block.text not in NOT_IN_PLACE and not block.text.startswith(RUN_IMAGE)
+        if not in_place or block.language not in ("sh", "python"):
             continue
         if found and block.language == found[-1].language == "python":
             block = Block("python", f"{found.pop().text}\n{block.text}")

@@ -29,7 +29,9 @@ from truss.testing import engine as engines
 from truss.testing import registry as registries
 from truss.testing.images import Bench, running_bench
 
-BASE = Path(__file__).parents[2] / ".images" / "base.tar"
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / ".images" / "base.tar"
+README = ROOT / "README.md"
 
 pytestmark = [
     pytest.mark.network,
@@ -143,6 +145,16 @@ def test_the_same_commands_with_flowers(tmp_path: Path, bench: Bench, engine: en
     answer = Desk(tmp_path, bench, engine).ask(ASK.replace('["..."]', json.dumps(rows)))
     assert answer["predictions"] == list(expected["predictions"])
     assert answer["probabilities"] == [pytest.approx(row) for row in expected["probabilities"]]
+
+
+@pytest.mark.usefixtures("port_8080")
+def test_the_commands_of_the_readme(tmp_path: Path, bench: Bench, engine: engines.RunningEngine) -> None:
+    shown = re.search(r"^```sh\n(truss run-image .*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    truss.create(LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True)), tmp_path / "iris")
+    printed = Desk(tmp_path, bench, engine).type(f"set -e\n{shown[1]}")
+    assert '"predictions":[0]' in printed
+    assert engine.docker("ps", "--all", "--quiet", "--filter", "label=io.truss.container") == ""
 
 
 def test_a_cpu_image_of_pytorch_is_small_and_carries_no_cuda(
