@@ -3,8 +3,8 @@
 Blocks run in order, in a folder of their own, with this environment's `truss`; a server block starts a real
 server for the blocks after it, on a free port instead of 8080. Four blocks of the README are not run in
 place: the quickstart runs in a copy of the repository, with an environment of its own; the test command is
-what is running now, so it is compared with what CI calls; for `pip install`, the extras are looked up; and what
-wants a container engine runs beside one (`e2e/test_mission_image.py`).
+what is running now, so it is compared with what CI calls; for `pip install`, the extras are looked up; and
+what wants a container engine runs beside one (`e2e/test_mission_image.py`).
 """
 
 from __future__ import annotations
