@@ -536,6 +536,6 @@ def _head(reply: Reply, request_id: bytes, defaults: bytes, *, keep_alive: bool)
         len(reply.body),
         request_id,
         defaults,
-        _lines(reply.headers),
+        _lines(reply.headers) if reply.headers else b"",
         b"" if keep_alive else b"connection: close\r\n",
     )

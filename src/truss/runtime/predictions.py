@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from truss.config import Runtime, parse_size
 from truss.errors import (
@@ -133,8 +133,8 @@ class Request:
         return {"method": self.method, "path": self.route, "query": query, "headers": headers}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+# A named tuple, as in `frames`: one is made per request.
+class Reply(NamedTuple):
     """An HTTP response.
 
     Attributes:
