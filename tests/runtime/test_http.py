@@ -122,6 +122,7 @@ def predict(number, *extra, path="/v1/models/model:predict", version="HTTP/1.1",
     return Sent(wire, 200, {"predictions": [number]}, {"x-request-id": f"r{number}"})
 
 
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAA")
 HEALTH = Sent(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 200, {"status": "alive", "ready": True})
 NOT_FOUND = Sent(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 404)
 NOT_JSON = Sent(
@@ -138,6 +139,7 @@ requests = st.one_of(
     numbers.map(predict),
     st.builds(predict, numbers, chunks=st.integers(1, 30)),
     st.builds(predict, numbers, size=st.integers(SMALLEST - 1, 10 * SMALLEST)),
+    numbers.map(lambda number: predict(number, *OFFER)),
     st.builds(
         predict,
         numbers,
@@ -262,10 +264,42 @@ def test_too_large_a_body_is_refused_before_it_is_read(strict_server, wire):
         assert responses.at_end()
 
 
-def test_what_is_not_http_is_refused(server):
+@pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])
+@pytest.mark.parametrize("chunks", [None, 5])
+@pytest.mark.parametrize("size", [0, 2 * SMALLEST])
+def test_an_offer_of_another_protocol_is_declined_and_the_request_answered(server, path, chunks, size):
+    """Java's own HTTP client makes this one with every request."""
     with connect(server) as connection:
-        connection.sendall(b"GIVE me an answer\r\n\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+        responses = Responses(connection)
+        for number in range(2):
+            sent = predict(number, *OFFER, path=path, chunks=chunks, size=size)
+            head, end, body = sent.wire.partition(b"\r\n\r\n")
+            connection.sendall(head + end)
+            connection.sendall(body)
+            check(responses, sent)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"GIVE me an answer\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        b"POST /invocations?general HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused_in_the_form_of_every_error(server, wire):
+    with connect(server) as connection:
+        connection.sendall(wire)
+        responses = Responses(connection)
+        status, headers, body = responses.next()
+        assert (status, headers["connection"]) == (400, "close")
+        error = json.loads(body)["error"]
+        assert error["type"] == "invalid_input"
+        assert "not HTTP" in error["message"]
+        assert error["request_id"] == headers["x-request-id"]
+        assert responses.at_end()
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])

@@ -149,6 +149,7 @@ def test_unknown_routes_and_wrong_methods(double):
     assert "/v1/models/model:predict" in error_of(missing)["hint"]
     wrong = double.request("GET", "/v1/models/model:predict")
     assert (wrong.status, error_of(wrong)["type"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
 
 
 def test_bodies_over_the_limit_are_refused(make_truss):

@@ -20,6 +20,7 @@ from truss.config import Runtime, parse_size
 from truss.errors import (
     BodyTooLargeError,
     InvalidInputError,
+    MethodNotAllowedError,
     QueueFullError,
     TrussError,
     UnauthorizedError,
@@ -337,6 +338,8 @@ def _headers_of(error: TrussError) -> Headers:
         return [(b"www-authenticate", b'Bearer realm="truss"')]
     if isinstance(error, QueueFullError):
         return [(b"retry-after", str(error.retry_after).encode())]
+    if isinstance(error, MethodNotAllowedError):
+        return [(b"allow", ", ".join(error.allowed).encode())]
     return [(b"retry-after", b"1")] if error.status == 503 else ()
 
 
