@@ -163,6 +163,19 @@ def check(responses, sent):
     assert len(headers.get_all("content-type")) == len(headers.get_all("x-request-id")) == 1
 
 
+def refused(server, wire, expected):
+    """The error that ends a connection after this was sent."""
+    with connect(server) as connection:
+        connection.sendall(wire)
+        responses = Responses(connection)
+        status, headers, body = responses.next()
+        assert (status, headers["connection"]) == (expected, "close")
+        assert responses.at_end()
+    error = json.loads(body)["error"]
+    assert error["request_id"] == headers["x-request-id"]
+    return error
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(requests, min_size=1, max_size=8), st.lists(st.integers(1, 400), max_size=20))
 def test_pipelined_requests_cut_anywhere_are_answered_in_order(server, sents, sizes):
@@ -255,13 +268,7 @@ def test_a_client_may_ask_before_it_sends_the_body(server):
     ],
 )
 def test_too_large_a_body_is_refused_before_it_is_read(strict_server, wire):
-    with connect(strict_server) as connection:
-        connection.sendall(wire)
-        responses = Responses(connection)
-        status, headers, body = responses.next()
-        assert (status, headers["connection"]) == (413, "close")
-        assert json.loads(body)["error"]["type"] == "body_too_large"
-        assert responses.at_end()
+    assert refused(strict_server, wire, 413)["type"] == "body_too_large"
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])
@@ -290,16 +297,9 @@ def test_an_offer_of_another_protocol_is_declined_and_the_request_answered(serve
     ],
 )
 def test_what_is_not_http_is_refused_in_the_form_of_every_error(server, wire):
-    with connect(server) as connection:
-        connection.sendall(wire)
-        responses = Responses(connection)
-        status, headers, body = responses.next()
-        assert (status, headers["connection"]) == (400, "close")
-        error = json.loads(body)["error"]
-        assert error["type"] == "invalid_input"
-        assert "not HTTP" in error["message"]
-        assert error["request_id"] == headers["x-request-id"]
-        assert responses.at_end()
+    error = refused(server, wire, 400)
+    assert error["type"] == "invalid_input"
+    assert "not HTTP" in error["message"]
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])
