@@ -332,12 +332,7 @@ class App:
         if self._predictions.draining:
             raise NotReadyError("the server is stopping", hint="send requests to another instance")
         if not self._pool.ready:
-            error = self._pool.load_error
-            if error is not None:
-                raise NotReadyError(
-                    f"the model cannot be loaded: {error.message}", where=error.where, hint=error.hint
-                )
-            raise NotReadyError("the model is loading", hint="ask again in a few seconds")
+            raise self._pool.not_ready()
         complaint = await self._pool.complaint()
         if complaint:
             raise NotReadyError(

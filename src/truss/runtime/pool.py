@@ -96,6 +96,14 @@ class Pool:
         """Whether at least one worker has loaded the model."""
         return any(worker.state is State.READY for worker in self._workers)
 
+    def not_ready(self) -> NotReadyError:
+        """Why no worker can answer yet."""
+        error = self.load_error
+        if error is None:
+            return NotReadyError("the model is loading", hint="ask again in a few seconds; GET /readyz tells")
+        message = f"the model cannot be loaded: {error.message}"
+        return NotReadyError(message, where=error.where, hint=error.hint)
+
     @property
     def waiting(self) -> int:
         """How many requests wait for a worker."""
@@ -198,10 +206,7 @@ class Pool:
             QueueFullError: too many requests wait.
         """
         if not self._was_ready:
-            reason = (
-                str(self.load_error) if self.load_error else "ask again in a few seconds; GET /readyz tells"
-            )
-            raise NotReadyError("the model is not loaded yet", hint=reason)
+            raise self.not_ready()
         if len(self._queue) >= self._settings.queue.max_requests:
             self._queue.drop_left_clients()
             if len(self._queue) >= self._settings.queue.max_requests:
@@ -348,7 +353,7 @@ class Pool:
         logger.error("worker %d cannot load the model: %s", worker.index, error)
         if all(other.state is State.FAILED for other in self._workers):
             self._was_ready = False
-            self._queue.fail_all(NotReadyError("the model cannot be loaded", hint=str(error)))
+            self._queue.fail_all(self.not_ready())
         if permanent or self._settings.exit_on_load_failure:
             self._given_up = True
             self.on_fatal(error)
