@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "streaming" in parts:
         streaming.run(rounds=1 if options.quick else 5)
     if "operations" in parts:
-        operations.run(rounds=1 if options.quick else 9, seconds=1 if options.quick else 2)
+        operations.run(rounds=1 if options.quick else 9, seconds=1)
     if "ray" in parts:
         failures += ray.run(
             repetitions=1 if options.quick else options.repetitions,

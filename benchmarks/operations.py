@@ -43,6 +43,10 @@ class Variant:
     variables: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def is_served_as(self, other: Variant) -> bool:
+        """Whether they differ in what clients send only, so that one server is enough for both."""
+        return self.settings == other.settings and self.variables == other.variables
+
 
 @dataclass(frozen=True)
 class Share:
@@ -102,15 +106,19 @@ def variants(collector: int) -> tuple[Variant, ...]:
 
 
 def run(*, rounds: int, seconds: int) -> None:
-    """Ask each variant in turn, a few rounds, and write the results."""
+    """Ask each variant in turn, a few rounds, and write the results.
+
+    Rounds are short, so that the machine's pace changes little between a variant and the default beside it;
+    their number makes up for it.
+    """
     prepare_models()
     BENCH.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BENCH)))
-        served = {
-            variant: stack.enter_context(_running(variant, folder / str(number)))
-            for number, variant in enumerate(variants(stack.enter_context(_collector())))
-        }
+        served: dict[Variant, int] = {}
+        for number, variant in enumerate(variants(stack.enter_context(_collector()))):
+            port = next((port for other, port in served.items() if variant.is_served_as(other)), None)
+            served[variant] = port or stack.enter_context(_running(variant, folder / str(number)))
         exchange = contenders()["ours"].exchanges[_WORKLOAD]
         bodies = folder / "bodies"
         load.write_bodies(bodies, exchange, WORKLOADS[_WORKLOAD])

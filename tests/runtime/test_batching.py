@@ -1,7 +1,7 @@
 """The batching policy, as arithmetic."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from truss.runtime.batching import (
@@ -154,6 +154,7 @@ def test_requests_of_many_rows_cost_as_many_rows():
 
 
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 8), st.floats(0, 0.1))
+@example(waiting=2, idle=1, more=1, each=5e-324)
 def test_requests_that_cannot_be_joined_are_never_bound_to_one_worker_beyond_its_share(
     waiting, idle, more, each
 ):

@@ -122,6 +122,7 @@ def predict(number, *extra, path="/v1/models/model:predict", version="HTTP/1.1",
     return Sent(wire, 200, {"predictions": [number]}, {"x-request-id": f"r{number}"})
 
 
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAA")
 HEALTH = Sent(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 200, {"status": "alive", "ready": True})
 NOT_FOUND = Sent(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 404)
 NOT_JSON = Sent(
@@ -138,6 +139,7 @@ requests = st.one_of(
     numbers.map(predict),
     st.builds(predict, numbers, chunks=st.integers(1, 30)),
     st.builds(predict, numbers, size=st.integers(SMALLEST - 1, 10 * SMALLEST)),
+    numbers.map(lambda number: predict(number, *OFFER)),
     st.builds(
         predict,
         numbers,
@@ -159,6 +161,19 @@ def check(responses, sent):
         assert headers[name] == value
     assert headers["date"]
     assert len(headers.get_all("content-type")) == len(headers.get_all("x-request-id")) == 1
+
+
+def refused(server, wire, expected):
+    """The error that ends a connection after this was sent."""
+    with connect(server) as connection:
+        connection.sendall(wire)
+        responses = Responses(connection)
+        status, headers, body = responses.next()
+        assert (status, headers["connection"]) == (expected, "close")
+        assert responses.at_end()
+    error = json.loads(body)["error"]
+    assert error["request_id"] == headers["x-request-id"]
+    return error
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -253,19 +268,38 @@ def test_a_client_may_ask_before_it_sends_the_body(server):
     ],
 )
 def test_too_large_a_body_is_refused_before_it_is_read(strict_server, wire):
-    with connect(strict_server) as connection:
-        connection.sendall(wire)
-        responses = Responses(connection)
-        status, headers, body = responses.next()
-        assert (status, headers["connection"]) == (413, "close")
-        assert json.loads(body)["error"]["type"] == "body_too_large"
-        assert responses.at_end()
+    assert refused(strict_server, wire, 413)["type"] == "body_too_large"
 
 
-def test_what_is_not_http_is_refused(server):
+@pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])
+@pytest.mark.parametrize("chunks", [None, 5])
+@pytest.mark.parametrize("size", [0, 2 * SMALLEST])
+def test_an_offer_of_another_protocol_is_declined_and_the_request_answered(server, path, chunks, size):
+    """Java's own HTTP client makes this one with every request."""
     with connect(server) as connection:
-        connection.sendall(b"GIVE me an answer\r\n\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+        responses = Responses(connection)
+        for number in range(2):
+            sent = predict(number, *OFFER, path=path, chunks=chunks, size=size)
+            head, end, body = sent.wire.partition(b"\r\n\r\n")
+            connection.sendall(head + end)
+            connection.sendall(body)
+            check(responses, sent)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"GIVE me an answer\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        b"POST /invocations?general HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused_in_the_form_of_every_error(server, wire):
+    error = refused(server, wire, 400)
+    assert error["type"] == "invalid_input"
+    assert "not HTTP" in error["message"]
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])

@@ -149,6 +149,7 @@ def test_unknown_routes_and_wrong_methods(double):
     assert "/v1/models/model:predict" in error_of(missing)["hint"]
     wrong = double.request("GET", "/v1/models/model:predict")
     assert (wrong.status, error_of(wrong)["type"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
 
 
 def test_bodies_over_the_limit_are_refused(make_truss):
@@ -273,7 +274,8 @@ def test_a_model_that_cannot_load_says_why_on_readiness_and_in_the_log(make_trus
         assert server.request("GET", "/livez").status == 200
         refused = server.predict({})
         assert (refused.status, error_of(refused)["type"]) == (503, "not_ready")
-        assert "weights.bin" in refused.json()["error"]["hint"]
+        assert "weights.bin" in error_of(refused)["message"]
+        assert "model.py" not in refused.body.decode()  # where that is concerns the log's readers
         missing.unlink()
         server.wait_ready()
         assert server.predict({}).status == 200

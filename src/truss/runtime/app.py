@@ -238,7 +238,9 @@ class App:
         answer = routes.get("GET" if method == "HEAD" else method)
         if answer is None:
             known = " or ".join(routes)
-            raise MethodNotAllowedError(f"{path} takes {known}, not {method}", hint=f"send {known}")
+            raise MethodNotAllowedError(
+                f"{path} takes {known}, not {method}", allowed=list(routes), hint=f"send {known}"
+            )
         return answer
 
     # --- predictions ---
@@ -258,6 +260,7 @@ class App:
         if asked is None or request.delivery != Delivery.EVENTS:
             raise MethodNotAllowedError(
                 f"{exchange.scope['path']} takes POST",
+                allowed=["POST"],
                 hint="send POST; GET ...?request=JSON is for clients that accept text/event-stream only",
             )
         request.codec = Codec.JSON
@@ -329,12 +332,7 @@ class App:
         if self._predictions.draining:
             raise NotReadyError("the server is stopping", hint="send requests to another instance")
         if not self._pool.ready:
-            error = self._pool.load_error
-            if error is not None:
-                raise NotReadyError(
-                    f"the model cannot be loaded: {error.message}", where=error.where, hint=error.hint
-                )
-            raise NotReadyError("the model is loading", hint="ask again in a few seconds")
+            raise self._pool.not_ready()
         complaint = await self._pool.complaint()
         if complaint:
             raise NotReadyError(

@@ -184,7 +184,7 @@ def unjoined_burst(cost: CostModel, limit: int) -> int:
         limit: The configured most.
     """
     each = cost.predict(1)
-    return max(1, min(limit, int(UNJOINED_BURST_SECONDS / each))) if each else 1
+    return max(1, int(min(limit, UNJOINED_BURST_SECONDS / each))) if each else 1
 
 
 def level_share(waiting: int, loads: Sequence[int]) -> int:

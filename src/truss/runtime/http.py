@@ -15,7 +15,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
-from truss.errors import ClientClosedRequestError, TrussError
+from truss.errors import ClientClosedRequestError, InvalidInputError, TrussError
 from truss.runtime.arena import SMALLEST, Lease
 from truss.runtime.frames import WINDOW, Answer, Chunk, cost_of_chunk
 from truss.runtime.jobs import Job
@@ -214,6 +214,11 @@ class Exchange:
         except TrussError as error:
             self.failed(error)
 
+    @property
+    def arriving(self) -> bool:
+        """Whether it has not come to its end yet."""
+        return self._job is None and not self.response_complete
+
     def leave(self) -> None:
         """The client has closed the connection."""
         self.disconnected = True
@@ -275,6 +280,7 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
     Without httptools it is uvicorn's own, on h11, and every request takes the general way.
     """
     try:
+        import httptools
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:
         return "h11"
@@ -290,6 +296,7 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
             self._exchange: Exchange | None = None  # the last one that took the short way
             self._receiving: Exchange | None = None  # the one whose body is being read, if it takes that way
             self._large = False  # whether that body goes into the arena
+            self._declined = False  # whether the request at hand asks for a protocol that is not spoken here
             self._alive = True
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -308,10 +315,52 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
 
         def data_received(self, data: bytes) -> None:
             self._alive = True
-            super().data_received(data)
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as change:
+                    data = self._change_protocol(data[change.args[0] :])
+                except httptools.HttpParserError as error:
+                    self._refuse_unreadable(error)
+                    break
             if self._large:
                 self._large = False
                 self._receive_the_rest()
+
+        def _change_protocol(self, rest: bytes) -> bytes:
+            """Become a websocket, or decline any other protocol by answering in this one.
+
+            Java's own client offers HTTP/2 with each request, and so does `curl --http2`. The parser takes
+            what follows such a head for the other protocol, so it reads the head again, without the offer.
+
+            Returns:
+                What is to be read next.
+            """
+            if not self._declined:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                return b""
+            self._declined = False
+            lines = _lines([header for header in self.headers if header[0] != b"upgrade"])
+            head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, lines)
+            self.parser = _parser(self)
+            return head + rest
+
+        def _refuse_unreadable(self, error: Exception) -> None:
+            """Answer what is no HTTP, and close: where the next request begins is not known."""
+            hint = "look at its first line, its headers, and whether Content-Length is what was sent"
+            refused = InvalidInputError(f"the request is not HTTP: {error}", hint=hint)
+            exchange = self._receiving
+            if exchange is not None and exchange.arriving:
+                exchange.keep_alive = False
+                exchange.failed(refused)
+            elif not self.transport.is_closing():
+                request = predictions.request(Request)
+                reply = predictions.refuse(request, refused)
+                defaults = head_lines.of(self.server_state.default_headers)
+                self.transport.write(_head(reply, request.id, defaults, keep_alive=False) + bytes(reply.body))
+            self.transport.close()
 
         def _receive_the_rest(self) -> None:
             """Read what is missing of a large body around the parser, which would copy it."""
@@ -361,7 +410,10 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
         def on_headers_complete(self) -> None:
             known = routes.get(self.url)
             if known is None or not self._is_usual():
-                self._take_general_way()
+                self._receiving = None
+                self._declined = self._declines()
+                if not self._declined:
+                    self._take_general_way()
                 return
             request = predictions.request(*known)
             exchange = Exchange(self, predictions, request, keep_alive=self.parser.should_keep_alive())
@@ -379,8 +431,12 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
                 and not self.parser.should_upgrade()
             )
 
+        def _declines(self) -> bool:
+            """Whether the request asks for another protocol, other than websockets."""
+            asks = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+            return asks and not self._should_upgrade()
+
         def _take_general_way(self) -> None:
-            self._receiving = None
             url, headers, expects = self.url, self.headers, self.expect_100_continue
             super().on_message_begin()
             self.url, self.expect_100_continue = url, expects
@@ -395,7 +451,8 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
 
         def on_message_complete(self) -> None:
             if self._receiving is None:
-                super().on_message_complete()
+                if not self._declined:  # else it comes again
+                    super().on_message_complete()
             elif not self._receiving.response_complete:
                 self._receiving.end()
 
@@ -536,6 +593,6 @@ def _head(reply: Reply, request_id: bytes, defaults: bytes, *, keep_alive: bool)
         len(reply.body),
         request_id,
         defaults,
-        _lines(reply.headers),
+        _lines(reply.headers) if reply.headers else b"",
         b"" if keep_alive else b"connection: close\r\n",
     )

@@ -46,13 +46,13 @@ class Job:
         body: Its body, never looked into here.
         caller: Who asked, and is told the answer or the error.
         arrived: When it came, in seconds of `time.perf_counter`.
+        context: What the worker is told about it besides (`truss.runtime.context`).
         kills: How many workers died while they were running it.
         batch: The number of the batch it was handed over in.
         position: Its place in that batch.
         timer: Fires when its time is up; None without a limit.
         settled: Whether it was answered or failed already.
         streaming: Whether a part of its answer has gone out: it cannot run again.
-        context: What the worker is told about it besides (`truss.runtime.context`).
     """
 
     id: int
@@ -60,12 +60,12 @@ class Job:
     body: bytes | Lease
     caller: Caller
     arrived: float
+    context: bytes = b""
     kills: int = 0
     batch: int = 0
     position: int = 0
     timer: asyncio.TimerHandle | None = None
     settled: bool = False
-    context: bytes = b""
     streaming: bool = False
 
     def succeed(self, answer: Answer) -> None:

@@ -88,17 +88,21 @@ _NOTHING: dict[str, Any] = {}
 def _as_rows(request: Any) -> _Rows | None:
     if not isinstance(request, dict):
         return None
-    names = [name for name in INPUT_NAMES if name in request]
-    if len(names) != 1:
-        return None
-    (name,) = names
-    rows = request[name]
+    if len(request) == 1:
+        ((name, rows),) = request.items()
+        if name not in INPUT_NAMES:
+            return None
+        rest = _NOTHING
+    else:
+        names = [name for name in INPUT_NAMES if name in request]
+        if len(names) != 1:
+            return None
+        (name,) = names
+        rows = request[name]
+        rest = {key: value for key, value in request.items() if key != name}
     if not isinstance(rows, list) and not (hasattr(rows, "dtype") and getattr(rows, "ndim", 0) > 0):
         return None
-    if len(rows) == 0:
-        return None
-    rest = _NOTHING if len(request) == 1 else {key: value for key, value in request.items() if key != name}
-    return _Rows(name, rows, rest)
+    return _Rows(name, rows, rest) if len(rows) else None
 
 
 def row_count(request: Any) -> int:

@@ -82,6 +82,7 @@ class Pool:
         self._closing = False
         self._given_up = False
         self._was_ready = False
+        self._interruptible = False  # whether running requests can be cancelled: of coroutines, and streams
         self.wants_request = False
         self.talks = False
         self.load_error: TrussError | None = None
@@ -95,10 +96,13 @@ class Pool:
         """Whether at least one worker has loaded the model."""
         return any(worker.state is State.READY for worker in self._workers)
 
-    @property
-    def interruptible(self) -> bool:
-        """Whether a running request can be cancelled: the model's steps are coroutines, or it streams."""
-        return any(worker.is_async or worker.streams for worker in self._workers)
+    def not_ready(self) -> NotReadyError:
+        """Why no worker can answer yet."""
+        error = self.load_error
+        if error is None:
+            return NotReadyError("the model is loading", hint="ask again in a few seconds; GET /readyz tells")
+        message = f"the model cannot be loaded: {error.message}"
+        return NotReadyError(message, where=error.where, hint=error.hint)
 
     @property
     def waiting(self) -> int:
@@ -202,23 +206,20 @@ class Pool:
             QueueFullError: too many requests wait.
         """
         if not self._was_ready:
-            reason = (
-                str(self.load_error) if self.load_error else "ask again in a few seconds; GET /readyz tells"
-            )
-            raise NotReadyError("the model is not loaded yet", hint=reason)
+            raise self.not_ready()
         if len(self._queue) >= self._settings.queue.max_requests:
             self._queue.drop_left_clients()
             if len(self._queue) >= self._settings.queue.max_requests:
                 raise self._queue_full()
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-        job = Job(self._next_id, codec, body, caller, perf_counter(), context=context)
+        job = Job(self._next_id, codec, body, caller, perf_counter(), context)
         limit = self._settings.timeouts.request
         seconds = limit if timeout is None or (limit is not None and limit < timeout) else timeout
         if seconds is not None:
             job.timer = self._loop.call_later(seconds, self._expire, job, seconds)
         self._policy.arrived(job.arrived)
         self._queue.append(job)
-        if len(self._queue) >= _BURST and self.interruptible:
+        if self._interruptible and len(self._queue) >= _BURST:
             self._dispatch()
         else:
             self._schedule()
@@ -336,6 +337,7 @@ class Pool:
         worker.state = State.READY
         worker.capacity, worker.is_async = int(facts["capacity"]), bool(facts["is_async"])
         worker.streams, worker.checks_health = bool(facts["streams"]), bool(facts["checks_health"])
+        self._interruptible = worker.is_async or worker.streams
         self.wants_request, self.talks = bool(facts["wants_request"]), bool(facts["talks"])
         self._was_ready = True
         self.interface = facts["interface"]
@@ -351,7 +353,7 @@ class Pool:
         logger.error("worker %d cannot load the model: %s", worker.index, error)
         if all(other.state is State.FAILED for other in self._workers):
             self._was_ready = False
-            self._queue.fail_all(NotReadyError("the model cannot be loaded", hint=str(error)))
+            self._queue.fail_all(self.not_ready())
         if permanent or self._settings.exit_on_load_failure:
             self._given_up = True
             self.on_fatal(error)
@@ -380,7 +382,7 @@ class Pool:
 
     def on_chunk(self, worker: Worker, chunk: Chunk) -> None:
         """A part of a streamed answer is there."""
-        worker.streams = True
+        worker.streams = self._interruptible = True
         job = worker.running.get(chunk.id)
         if job is None or job.settled:
             return

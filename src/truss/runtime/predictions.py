@@ -14,12 +14,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from truss.config import Runtime, parse_size
 from truss.errors import (
     BodyTooLargeError,
     InvalidInputError,
+    MethodNotAllowedError,
     QueueFullError,
     TrussError,
     UnauthorizedError,
@@ -133,8 +134,8 @@ class Request:
         return {"method": self.method, "path": self.route, "query": query, "headers": headers}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+# A named tuple, as in `frames`: one is made per request.
+class Reply(NamedTuple):
     """An HTTP response.
 
     Attributes:
@@ -337,6 +338,8 @@ def _headers_of(error: TrussError) -> Headers:
         return [(b"www-authenticate", b'Bearer realm="truss"')]
     if isinstance(error, QueueFullError):
         return [(b"retry-after", str(error.retry_after).encode())]
+    if isinstance(error, MethodNotAllowedError):
+        return [(b"allow", ", ".join(error.allowed).encode())]
     return [(b"retry-after", b"1")] if error.status == 503 else ()
 
 

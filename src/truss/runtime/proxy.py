@@ -496,7 +496,9 @@ class ClientConnection(asyncio.Protocol):
         )
         try:
             if method == b"CONNECT":
-                raise MethodNotAllowedError("this is no proxy to other places", hint="ask for a path")
+                raise MethodNotAllowedError(
+                    "this is no proxy to other places", allowed=(), hint="ask for a path"
+                )
             checked = not target.open or method not in _SAFE
             if self._gateway.keys is not None and checked:
                 self._gateway.keys.check(self._headers)
