@@ -81,6 +81,11 @@ class TestCompose(PlatformConformance):
                 platform.delete(found)
 
 
+def containers(engine, project, *words):
+    """The ids of a project's containers: other tests have some in the same engine."""
+    return engine.docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}", *words)
+
+
 def answer(folder, answers):
     (folder / "model" / "model.py").write_text(
         f"class Model:\n    def predict(self, request):\n        return {{'predictions': [{answers}]}}\n"
@@ -94,12 +99,13 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert (first["state"], first["url"]) == ("healthy", f"http://127.0.0.1:{port}")
     predict = f"{first['url']}/v1/models/model:predict"
     assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [1]}
-    container = engine.docker("ps", "--quiet")
+    container = containers(engine, "steps")
+    assert container
 
     again = run("deploy", folder, *words)
     assert json.loads(again.stdout) == first
     assert "Changing" not in again.stderr
-    assert engine.docker("ps", "--quiet") == container
+    assert containers(engine, "steps") == container
     assert "Nothing changes." in run("deploy", folder, "--port", str(port), "--plan").stdout
     assert first in json.loads(run("status", folder, "--all", "--json").stdout)
 
@@ -121,7 +127,7 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert json.loads(run("destroy", folder, "--yes", "--json").stdout)["removed"] == [
         "compose:project/steps"
     ]
-    assert engine.docker("ps", "--all", "--quiet") == ""
+    assert containers(engine, "steps", "--all") == ""
     assert "steps" not in engine.docker("network", "ls")
     assert "nothing is deployed" in run("status", folder, ok=False).stderr
     assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
@@ -159,7 +165,7 @@ def test_secrets_are_files_and_shown_nowhere(run, engine, small, tmp_path, monke
     done = run("deploy", folder, *words)
     reply = httpx.post(f"http://127.0.0.1:{port}/v1/models/model:predict", json={"inputs": []})
     assert reply.json() == {"predictions": ["t0ken$HOME"]}
-    everything = done.stdout + done.stderr + engine.docker("inspect", engine.docker("ps", "--quiet"))
+    everything = done.stdout + done.stderr + engine.docker("inspect", containers(engine, "keys"))
     assert "t0ken" not in everything
     (tmp_path / "home" / "config.yaml").write_text("secrets: {api-key: another}\n")
     shown = run("deploy", folder, "--port", str(port), "--plan").stdout
@@ -193,7 +199,7 @@ def test_what_others_made_is_left_alone(run, engine, small):
         assert "not made by Truss" in refused.stderr
         assert "--name" in refused.stderr
         assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
-        assert engine.docker("ps", "--quiet", "--no-trunc") == theirs
+        assert containers(engine, "taken", "--no-trunc") == theirs
     finally:
         engine.docker("rm", "--force", theirs)
 
