@@ -265,7 +265,8 @@ class Deployment:
             if not wait:
                 return self.status()
             status = self.wait(timeout=timeout, say=say)
-            self.check(say)
+            if plan.asked:
+                self.check(say)
         except (PlatformRefusalError, UnhealthyError) as error:
             if wait:
                 error.hint = "; ".join(filter(None, (error.hint, self._go_back(before, timeout, say))))
@@ -377,7 +378,7 @@ class Deployment:
         """Make it again what it was, and return once it answers.
 
         Args:
-            to: The revision; default: the one before the present one.
+            to: The revision; default: what had the requests before the present one, never a later one.
             wait: Whether to wait until it answers; else how it does now is returned.
             timeout: Seconds that it may take until it answers.
             say: Told of each step.
@@ -398,16 +399,15 @@ class Deployment:
 
     def _revision(self, to: str | None) -> Revision:
         found = list(self.revisions())
-        earlier = [one for one in found if not one.current]
-        if to is not None:
-            earlier = [one for one in earlier if one.id == to]
-        if not earlier:
-            ids = ", ".join(one.id for one in found if not one.current)
+        others = [one for one in found if not one.current]
+        chosen = _before(found) if to is None else next((one for one in others if one.id == to), None)
+        if chosen is None:
+            ids = ", ".join(one.id for one in others)
             raise NotDeployedError(
                 f"'{self.name}' has no revision {to!r}" if to else f"'{self.name}' has no earlier revision",
-                hint=f"it has {ids}" if ids else "deploy the earlier Truss again",
+                hint=f"name one with --revision: {ids}" if ids else "deploy the earlier Truss again",
             )
-        return earlier[-1]
+        return chosen
 
     def _go_back(self, before: Revision | None, timeout: float, say: Say) -> str:
         """Go back to a revision, and wait until it answers; gives what to tell about it."""
@@ -482,3 +482,11 @@ class Deployment:
         built = build(self.truss_dir, self.config, Options(platforms, secrets=secrets), cache, say)
         add_to_lock(self.truss_dir, built.lock)
         return built
+
+
+def _before(revisions: Sequence[Revision]) -> Revision | None:
+    """What had the requests before the present revision, as far as the platform tells; None: nothing had."""
+    place = next((number for number, one in enumerate(revisions) if one.current), len(revisions))
+    earlier = revisions[:place]
+    named = {one.before for one in revisions[place : place + 1]}
+    return next((one for one in earlier if one.id in named), earlier[-1] if earlier else None)
