@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import select
 import shutil
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -186,6 +188,53 @@ def test_secrets_that_an_engine_elsewhere_would_not_see_are_refused(address, ben
     assert address in done.stderr
     assert "--to ssh" in done.stderr
     assert not list(tmp_path.rglob("api-key"))
+
+
+@pytest.fixture
+def far(engine, monkeypatch):
+    """The engine like another machine's: over TCP, at an address that does not say that it is this one."""
+    place = engine.host.removeprefix("unix://")
+
+    def serve(client):
+        with client, socket.socket(socket.AF_UNIX) as there:
+            there.connect(place)
+            ends = {client: there, there: client}
+            while ends:
+                for one in select.select(list(ends), [], [])[0]:
+                    if part := one.recv(1 << 16):
+                        ends[one].sendall(part)
+                    else:
+                        with contextlib.suppress(OSError):
+                            ends[one].shutdown(socket.SHUT_WR)
+                        del ends[one]
+                if there not in ends:
+                    return
+
+    def accept(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        address = f"tcp://127.0.0.2:{listener.getsockname()[1]}"
+        monkeypatch.setenv("DOCKER_HOST", address)
+        yield address
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_engine_elsewhere_is_asked_where_it_is(run, far, small):
+    folder, port = small("there"), free_port()
+    words = ("--port", str(port), "--yes", "--json")
+    refused = json.loads(run("deploy", folder, *words, ok=False).stdout)["error"]
+    assert far in refused["message"]
+    assert "--bind 0.0.0.0" in refused["hint"]
+    (folder / "examples.yaml").write_text(
+        "- {name: one, input: {inputs: []}, expected: {predictions: [1]}}\n"
+    )
+    done = run("deploy", folder, *words, "--bind", "0.0.0.0")
+    assert "1 examples answered as expected" in done.stderr
+    assert json.loads(done.stdout)["url"] == f"http://127.0.0.2:{port}"
 
 
 def test_what_others_made_is_left_alone(run, engine, small):
