@@ -34,6 +34,7 @@ from truss.environments.kept import cache_dir
 from truss.errors import (
     DeployError,
     ImageError,
+    InvalidReferenceError,
     NotDeployedError,
     PlanError,
     PlatformRefusalError,
@@ -80,10 +81,13 @@ def deployment_of(
         DeployError: there is no such target, or the name does not do.
     """
     config = read_config(truss_dir)
-    target = deploy.target_named(to or _only_target(config))
+    # What is empty is a mistake, of a script whose variable is not set, and not the default.
+    target = deploy.target_named(_only_target(config) if to is None else to)
+    name = _name(config, truss_dir) if name is None else name
+    deploy.check_name(name)
     given = {**config.deploy.get(target.name, {}), **(options or {}), **deploy.from_words(target, words)}
     read = deploy.read_options(target, given)
-    return Deployment(truss_dir, config, target, read, name or _name(config, truss_dir))
+    return Deployment(truss_dir, config, target, read, name)
 
 
 def _name(config: TrussConfig, truss_dir: Path) -> str:
@@ -150,8 +154,9 @@ class Deployment:
 
         Raises:
             PlanError: the target cannot do what is asked.
+            InvalidReferenceError: what is to run cannot be the name of an image.
         """
-        named = image or self._image_to_be()
+        named = self._image_to_be() if image is None else self._checked(image)
         return self.target.plan(Release(self.name, named, self.config), self.options)
 
     def changes(self, plan: Plan, *, unset_too: bool = False) -> tuple[Change, ...]:
@@ -444,6 +449,16 @@ class Deployment:
                 hint="say it: --repository ghcr.io/team/name, or name a pushed image: --image",
             )
         return repository
+
+    def _checked(self, image: str) -> str:
+        """The name of an image, where the target runs images."""
+        if not isinstance(self.target, deploy.ArchiveTarget):
+            try:
+                Reference.parse(image)
+            except InvalidReferenceError as error:
+                error.where = error.where or "--image"
+                raise
+        return image
 
     def _image_to_be(self) -> str:
         """The name of an image of the Truss, as far as it can be said before it is built."""

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 )
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before something is changed.")
 @click.option("--wait/--no-wait", default=True, help="Whether to wait until it answers, and to check that.")
-@click.option("--timeout", default=900.0, show_default=True, help="Seconds it may take until it answers.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=900.0,
+    show_default=True,
+    help="Seconds it may take until it answers.",
+)
 @json_output
 def command(
     words: tuple[str, ...],

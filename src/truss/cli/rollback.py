@@ -14,7 +14,13 @@ from truss.cli.output import json_result, note, result
 @click.option("--revision", metavar="ID", help="To which; default: what ran before the present one.")
 @click.option("--list", "only_list", is_flag=True, help="List what can be gone back to, and do nothing.")
 @click.option("--wait/--no-wait", default=True, help="Whether to wait until it answers.")
-@click.option("--timeout", default=900.0, show_default=True, help="Seconds it may take until it answers.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=900.0,
+    show_default=True,
+    help="Seconds it may take until it answers.",
+)
 @json_output
 def command(
     words: tuple[str, ...],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from truss.deploy.options import check_copies
+from truss.deploy.options import check_copies, refuse_unused
 from truss.deploy.plan import Plan, Resource, SecretValue
 from truss.deploy.ray import cluster, files
 from truss.deploy.ray.dashboard import Dashboard
@@ -242,6 +242,8 @@ def _check(release: Release, options: RayOptions) -> None:
             hint="give --max-replicas as well, or --min-replicas 1",
         )
     check_copies(options, RayTarget.name, "min_replicas", "max_replicas", by=_GROWING)
+    if not release.secrets:
+        refuse_unused(options, RayTarget.name, ["secrets"], "for a model without secrets", "leave it out")
     if options.gpus > 1 and options.gpus != int(options.gpus):
         raise PlanError(
             f"Ray gives parts of one GPU, or whole ones, not {options.gpus:g}", where="deploy.ray.gpus"
