@@ -55,7 +55,8 @@ Say = Callable[[str], None]
 HEALTHY_WITHIN = 900.0
 """Seconds that a deployment may take until it answers: machines are found, images pulled, models loaded."""
 
-_BETWEEN_LOOKS = 2.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two looks at a deployment: what is quick is seen at once, what is slow is not asked often."""
 
 
 def deployment_of(
@@ -291,11 +292,11 @@ class Deployment:
             UnhealthyError: it does not, in time.
         """
         deadline = time.monotonic() + timeout
-        last = ""
+        last, pause = "", _SHORTEST_PAUSE
         while True:
             status = self._seen(deadline)
             if status is None:
-                sleep(_BETWEEN_LOOKS)
+                sleep(_LONGEST_PAUSE)
                 continue
             if status.state == "healthy":
                 return status
@@ -307,7 +308,8 @@ class Deployment:
             if told != last:
                 say(told)
                 last = told
-            sleep(_BETWEEN_LOOKS)
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _seen(self, deadline: float) -> Status | None:
         """How it does; None where the platform gives no answer just now."""

@@ -256,6 +256,16 @@ class TestOnACluster(PlatformConformance):
         for one, place in zip(made, (self.image, self.other_image), strict=True):
             self.connection.upload(one.path, place)
 
+    # Two that the tests of what is deployed stand for, with answers.
+
+    @pytest.mark.thorough
+    def test_what_changed_is_changed(self):
+        super().test_what_changed_is_changed()
+
+    @pytest.mark.thorough
+    def test_it_goes_back(self):
+        super().test_it_goes_back()
+
     @contextlib.contextmanager
     def platform(self):
         try:
