@@ -56,7 +56,7 @@ HEALTHY_WITHIN = 900.0
 """Seconds that a deployment may take until it answers: machines are found, images pulled, models loaded."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two looks at a deployment: what is quick is seen at once, what is slow is not asked often."""
+"""Seconds between two looks at a deployment: the quick is seen at once, the slow is not asked often."""
 
 
 def deployment_of(
