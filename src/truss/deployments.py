@@ -34,6 +34,7 @@ from truss.environments.kept import cache_dir
 from truss.errors import (
     DeployError,
     ImageError,
+    InvalidReferenceError,
     NotDeployedError,
     PlanError,
     PlatformRefusalError,
@@ -54,7 +55,8 @@ Say = Callable[[str], None]
 HEALTHY_WITHIN = 900.0
 """Seconds that a deployment may take until it answers: machines are found, images pulled, models loaded."""
 
-_BETWEEN_LOOKS = 2.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two looks at a deployment: the quick is seen at once, the slow is not asked often."""
 
 
 def deployment_of(
@@ -80,10 +82,13 @@ def deployment_of(
         DeployError: there is no such target, or the name does not do.
     """
     config = read_config(truss_dir)
-    target = deploy.target_named(to or _only_target(config))
+    # What is empty is a mistake, of a script whose variable is not set, and not the default.
+    target = deploy.target_named(_only_target(config) if to is None else to)
+    name = _name(config, truss_dir) if name is None else name
+    deploy.check_name(name)
     given = {**config.deploy.get(target.name, {}), **(options or {}), **deploy.from_words(target, words)}
     read = deploy.read_options(target, given)
-    return Deployment(truss_dir, config, target, read, name or _name(config, truss_dir))
+    return Deployment(truss_dir, config, target, read, name)
 
 
 def _name(config: TrussConfig, truss_dir: Path) -> str:
@@ -150,8 +155,9 @@ class Deployment:
 
         Raises:
             PlanError: the target cannot do what is asked.
+            InvalidReferenceError: what is to run cannot be the name of an image.
         """
-        named = image or self._image_to_be()
+        named = self._image_to_be() if image is None else self._checked(image)
         return self.target.plan(Release(self.name, named, self.config), self.options)
 
     def changes(self, plan: Plan, *, unset_too: bool = False) -> tuple[Change, ...]:
@@ -265,7 +271,8 @@ class Deployment:
             if not wait:
                 return self.status()
             status = self.wait(timeout=timeout, say=say)
-            self.check(say)
+            if plan.asked:
+                self.check(say)
         except (PlatformRefusalError, UnhealthyError) as error:
             if wait:
                 error.hint = "; ".join(filter(None, (error.hint, self._go_back(before, timeout, say))))
@@ -285,11 +292,11 @@ class Deployment:
             UnhealthyError: it does not, in time.
         """
         deadline = time.monotonic() + timeout
-        last = ""
+        last, pause = "", _SHORTEST_PAUSE
         while True:
             status = self._seen(deadline)
             if status is None:
-                sleep(_BETWEEN_LOOKS)
+                sleep(_LONGEST_PAUSE)
                 continue
             if status.state == "healthy":
                 return status
@@ -301,7 +308,8 @@ class Deployment:
             if told != last:
                 say(told)
                 last = told
-            sleep(_BETWEEN_LOOKS)
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _seen(self, deadline: float) -> Status | None:
         """How it does; None where the platform gives no answer just now."""
@@ -377,7 +385,7 @@ class Deployment:
         """Make it again what it was, and return once it answers.
 
         Args:
-            to: The revision; default: the one before the present one.
+            to: The revision; default: what had the requests before the present one, never a later one.
             wait: Whether to wait until it answers; else how it does now is returned.
             timeout: Seconds that it may take until it answers.
             say: Told of each step.
@@ -398,16 +406,15 @@ class Deployment:
 
     def _revision(self, to: str | None) -> Revision:
         found = list(self.revisions())
-        earlier = [one for one in found if not one.current]
-        if to is not None:
-            earlier = [one for one in earlier if one.id == to]
-        if not earlier:
-            ids = ", ".join(one.id for one in found if not one.current)
+        others = [one for one in found if not one.current]
+        chosen = _before(found) if to is None else next((one for one in others if one.id == to), None)
+        if chosen is None:
+            ids = ", ".join(one.id for one in others)
             raise NotDeployedError(
                 f"'{self.name}' has no revision {to!r}" if to else f"'{self.name}' has no earlier revision",
-                hint=f"it has {ids}" if ids else "deploy the earlier Truss again",
+                hint=f"name one with --revision: {ids}" if ids else "deploy the earlier Truss again",
             )
-        return earlier[-1]
+        return chosen
 
     def _go_back(self, before: Revision | None, timeout: float, say: Say) -> str:
         """Go back to a revision, and wait until it answers; gives what to tell about it."""
@@ -444,6 +451,16 @@ class Deployment:
                 hint="say it: --repository ghcr.io/team/name, or name a pushed image: --image",
             )
         return repository
+
+    def _checked(self, image: str) -> str:
+        """The name of an image, where the target runs images."""
+        if not isinstance(self.target, deploy.ArchiveTarget):
+            try:
+                Reference.parse(image)
+            except InvalidReferenceError as error:
+                error.where = error.where or "--image"
+                raise
+        return image
 
     def _image_to_be(self) -> str:
         """The name of an image of the Truss, as far as it can be said before it is built."""
@@ -482,3 +499,11 @@ class Deployment:
         built = build(self.truss_dir, self.config, Options(platforms, secrets=secrets), cache, say)
         add_to_lock(self.truss_dir, built.lock)
         return built
+
+
+def _before(revisions: Sequence[Revision]) -> Revision | None:
+    """What had the requests before the present revision, as far as the platform tells; None: nothing had."""
+    place = next((number for number, one in enumerate(revisions) if one.current), len(revisions))
+    earlier = revisions[:place]
+    named = {one.before for one in revisions[place : place + 1]}
+    return next((one for one in earlier if one.id in named), earlier[-1] if earlier else None)

@@ -86,6 +86,7 @@ def test_a_failing_command_is_the_configs(bench, engine, small, monkeypatch, tmp
     assert done.returncode == 1
     assert "build_commands in config.yaml" in done.stderr
     assert not (tmp_path / "image.tar").exists()
+    assert "exit 7" not in engine.docker("ps", "--all", "--no-trunc", "--format", "{{.Command}}")
 
 
 def test_what_a_build_reads_is_not_left_in_its_image(bench, engine, small, monkeypatch, tmp_path):

@@ -18,6 +18,9 @@ pytestmark = [
     pytest.mark.xdist_group("images"),
 ]
 
+OURS = ("--filter", "label=io.truss.container")
+"""Of a container engine, what `truss run-image` started."""
+
 MODEL = """\
 import os
 from ours import WORD
@@ -88,7 +91,7 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
     try:
         first = watched.ask()
         assert first[:2] == [1, "few"]
-        image = engine.docker("ps", "--format", "{{.Image}}")
+        image = engine.docker("ps", *OURS, "--format", "{{.Image}}")
         beside = file.with_suffix(".new")  # as editors save: written beside, and renamed
         beside.write_text(MODEL.replace("STEP", "2"))
         beside.rename(file)
@@ -101,8 +104,7 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
             lambda: any("not taken up" in line and "syntax error" in line for line in watched.lines)
         )
         assert watched.ask()[:2] == [2, "many"]
-        assert engine.docker("ps", "--format", "{{.Image}}") == image
+        assert engine.docker("ps", *OURS, "--format", "{{.Image}}") == image
     finally:
         watched.stop()
-    # A command that fails in an engine's older builder leaves a container of its own.
-    assert engine.docker("ps", "--all", "--quiet", "--filter", "label=io.truss.container") == ""
+    assert engine.docker("ps", "--all", "--quiet", *OURS) == ""

@@ -484,6 +484,27 @@ def test_a_deployment_gets_machines_and_gives_them_back(server):
     assert machines() == ALL
 
 
+@pytest.mark.parametrize(("name", "last"), [("ecs", "UpdateService"), ("sagemaker", "UpdateEndpoint")])
+def test_what_never_ran_is_nothing_to_go_back_to(name, last, server, monkeypatch):
+    """A deployment that broke off before anything ran; the next one is of another image."""
+    reset(server)
+    target = target_named(name)
+    images = [IMAGE.replace("1" * 64, digit * 64) for digit in "123"]
+    options = read_options(target, {})
+    plans = [target.plan(Release("iris", image, parse_config("")), options) for image in images]
+    platform = connected(name)
+    apply(plans[0], platform, {})
+    with refusing(server, Refusal(last, "AccessDeniedException", "not now")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(PlatformAuthError, match="not now"):
+            apply(plans[1], connected(name), {})
+    assert next(one.current for one in platform.revisions("iris"))
+    apply(plans[2], platform, {})
+    told = [(one.image, one.current) for one in platform.revisions("iris")]
+    assert told == [(images[0], False), (images[2], True)]
+    assert {one.action for one in apply(plans[2], platform, {})} == {Action.KEEP}
+
+
 def test_going_back_goes_to_fargate_and_to_machines_again(server):
     reset(server)
     platform = connected("ecs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from aws_server import aws, reset
 from refusing_server import Refusal, refusing
 
 from truss.cli import main
+from truss.deploy.aws.account import Account
+from truss.errors import DeployError, PlatformAuthError, QuotaError
 
 CONFIG = "model_name: iris\nsecrets: {api-key: null}\n"
 IMAGE = f"registry.example.com/iris@sha256:{'1' * 64}"
@@ -150,18 +153,59 @@ def steps(said: str, verb: str) -> set[str]:
     return {line.partition(" ")[2] for line in said.splitlines() if line.startswith(f"{verb} ")}
 
 
+LIMIT = ("quota", "ask for a higher limit")
+RIGHT = ("platform_auth", "prints the policy")
+MIDWAY = [*((*one, *LIMIT) for one in LIMITS), *((*one, *RIGHT) for one in RIGHTS)]
+
+ONE_OF_A_KIND = [
+    ("ecs", "CreateSecurityGroup", "SecurityGroupLimitExceeded"),
+    ("ecs", "CreateListener", "TargetGroupAssociationLimit"),
+    ("ecs", "CreateService", "AccessDeniedException"),
+    ("ecs gpu", "CreateAutoScalingGroup", "LimitExceeded"),
+    ("sagemaker", "CreateEndpoint", "ResourceLimitExceeded"),
+    ("lambda", "POST /2015-03-31/functions", "AccessDeniedException"),
+    ("lambda", "PUT /2017-10-31/functions/truss-iris/concurrency", "InvalidParameterValueException"),
+]
+"""Of each form that AWS's services speak, and each target, one that a deployment goes on after."""
+
+
+def named(one: tuple[str, ...]) -> str:
+    return f"{one[0]}-{one[1].rpartition('/')[2]}-{one[2]}"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    sorted({(code, message, kind) for _, _, code, message, kind, _ in MIDWAY}),
+    ids=lambda value: value.rpartition(" ")[2],
+)
+def test_a_refusal_is_a_limit_or_a_want_of_a_right(code, message, kind, server, monkeypatch):
+    with refusing(server, Refusal("GetCallerIdentity", code, message)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(DeployError, match=re.escape(message)) as caught:
+            assert Account().number
+    assert type(caught.value) is {"quota": QuotaError, "platform_auth": PlatformAuthError}[kind]
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "code", "message"), CREDENTIALS, ids=[named(one) for one in CREDENTIALS]
+)
+def test_wrong_credentials_are_said_and_nothing_is_made(name, operation, code, message, run, server):
+    with refusing(server, Refusal(operation, code, message)) as url:
+        status, told, said = deploy(run, name, through=url)
+    assert status == 1
+    check(told, message, "platform_auth", "log in with `aws sso login`")
+    assert not steps(said, "Making")
+
+
 @pytest.mark.parametrize(
     ("name", "operation", "code", "message", "kind", "hint"),
     [
-        *((*one, "quota", "ask for a higher limit") for one in LIMITS),
-        *((*one, "platform_auth", "prints the policy") for one in RIGHTS),
-        *((*one, "platform_auth", "log in with `aws sso login`") for one in CREDENTIALS),
-    ],
-    ids=[
-        f"{name}-{what.rpartition('/')[2]}-{code}" for name, what, code, _ in (*LIMITS, *RIGHTS, *CREDENTIALS)
+        # The others stand in the same forms, and are told apart by what the test above shows.
+        pytest.param(*one, id=named(one), marks=() if one[:3] in ONE_OF_A_KIND else pytest.mark.thorough)
+        for one in MIDWAY
     ],
 )
-def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message, kind, hint, run, server):
+def test_what_is_refused_midway_is_gone_on_with(name, operation, code, message, kind, hint, run, server):
     import boto3
 
     roles = boto3.client("iam")
@@ -169,10 +213,7 @@ def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message
     with refusing(server, Refusal(operation, code, message)) as url:
         status, told, said = deploy(run, name, through=url)
     assert status == 1
-    assert told["error"]["type"] == kind
-    assert message in told["error"]["message"]
-    assert "AWS refuses" in told["error"]["message"]
-    assert hint in told["error"]["hint"]
+    check(told, message, kind, hint)
     assert not steps(said, "Removing")
 
     status, told, again = deploy(run, name)
@@ -180,11 +221,17 @@ def test_what_is_refused_is_said_and_gone_on_with(name, operation, code, message
     assert not steps(again, "Removing")
     made, twice = steps(said, "Making"), steps(said, "Making") & steps(again, "Making")
     assert len(twice) <= 1, f"of {made} only what was refused is made again"
-    status, told, quiet = deploy(run, name)
-    assert not steps(quiet, "Making") | steps(quiet, "Changing")
 
     assert run("destroy", name)[0] == 0
     assert [role["RoleName"] for role in roles.list_roles()["Roles"]] == ["truss-other-task"]
+
+
+def check(told: Any, message: str, kind: str, hint: str) -> None:
+    """Hold what a command said against what AWS refused."""
+    assert told["error"]["type"] == kind
+    assert message in told["error"]["message"]
+    assert "AWS refuses" in told["error"]["message"]
+    assert hint in told["error"]["hint"]
 
 
 def test_what_is_refused_for_a_while_is_waited_for(run, server):
@@ -318,23 +365,23 @@ def a_function() -> None:
 def test_what_somebody_made_by_our_name_is_left(name, key, make, run):
     """Of a form that ours do not have, where the service has several; destroying leaves it as well."""
     make()
-    for _ in range(2):
-        status, told, _ = deploy(run, name)
-        assert status == 1, told
-        assert told["error"]["type"] == "name_taken"
-        assert told["error"]["where"] == key
-        assert "was not made by Truss" in told["error"]["message"]
-        assert "--name" in told["error"]["hint"]
-        removed = run("destroy", name)[1].get("removed", [])
-        assert key not in removed
+    status, told, _ = deploy(run, name)
+    assert status == 1, told
+    assert told["error"]["type"] == "name_taken"
+    assert told["error"]["where"] == key
+    assert "was not made by Truss" in told["error"]["message"]
+    assert "--name" in told["error"]["hint"]
+    removed = run("destroy", name)[1].get("removed", [])
+    assert key not in removed
+    assert deploy(run, name)[1] == told  # it is there still
 
 
 def test_a_secret_is_told_from_one_whose_name_goes_on(run):
     import boto3
 
     boto3.client("secretsmanager").create_secret(Name="truss/iris/api-key-of-others", SecretString="theirs")
-    assert deploy(run, "ecs")[0] == 0
-    assert not steps(deploy(run, "ecs")[2], "Making")
-    assert run("destroy", "ecs")[0] == 0
+    assert deploy(run, "sagemaker")[0] == 0
+    assert not steps(deploy(run, "sagemaker")[2], "Making")
+    assert run("destroy", "sagemaker")[0] == 0
     left = boto3.client("secretsmanager").list_secrets()["SecretList"]
     assert [one["Name"] for one in left] == ["truss/iris/api-key-of-others"]

@@ -257,6 +257,15 @@ def run(tmp_path, monkeypatch, capsys):
     return commands(tmp_path, f"model_name: iris\n{SECRET}\n", monkeypatch, capsys)
 
 
+def test_going_back_goes_on_going_back(run):
+    """Each step of it is a version of its own, which says what was before the one that it repeats."""
+    images = [IMAGE.replace("1" * 64, digit * 64) for digit in "123"]
+    for image in images:
+        run("deploy", "--to", "azureml", "--yes", "--image", image)
+    for image in images[1::-1]:
+        assert json.loads(run("rollback", "--to", "azureml", "--json").out)["image"] == image
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_from_the_first_deployment_to_the_last_trace(name, run, apis):
     """By the commands, with images that are pushed already."""

@@ -254,6 +254,28 @@ def test_what_never_ran_is_made_again_and_going_back_removes_it(baseten, archive
     assert building.id not in [one["id"] for one in next(iter(baseten.states.values()))]
 
 
+def test_going_back_passes_over_what_was_left(baseten, small, capsys):
+    folder = small("iris")
+    words = ("--to", "baseten", "--json")
+
+    def run(*command):
+        capsys.readouterr()
+        assert main([command[0], str(folder), *words, *command[1:]]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def deployed(answer):
+        (folder / "model" / "model.py").write_text(
+            f"class Model:\n    def predict(self, request):\n        return {answer}\n"
+        )
+        return run("deploy", "--yes")["image"]
+
+    first, second, _ = deployed(1), deployed(2), deployed(3)
+    assert run("rollback")["image"] == second
+    deployed(4)
+    assert run("rollback")["image"] == second
+    assert run("rollback")["image"] == first
+
+
 def test_a_new_state_that_fails_leaves_the_one_before(baseten, small, capsys):
     folder = small("iris")
     assert main(["deploy", str(folder), "--to", "baseten", "--yes"]) == 0

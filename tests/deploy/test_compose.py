@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import select
 import shutil
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -81,6 +83,11 @@ class TestCompose(PlatformConformance):
                 platform.delete(found)
 
 
+def containers(engine, project, *words):
+    """The ids of a project's containers: other tests have some in the same engine."""
+    return engine.docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}", *words)
+
+
 def answer(folder, answers):
     (folder / "model" / "model.py").write_text(
         f"class Model:\n    def predict(self, request):\n        return {{'predictions': [{answers}]}}\n"
@@ -94,12 +101,13 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert (first["state"], first["url"]) == ("healthy", f"http://127.0.0.1:{port}")
     predict = f"{first['url']}/v1/models/model:predict"
     assert httpx.post(predict, json={"inputs": []}).json() == {"predictions": [1]}
-    container = engine.docker("ps", "--quiet")
+    container = containers(engine, "steps")
+    assert container
 
     again = run("deploy", folder, *words)
     assert json.loads(again.stdout) == first
     assert "Changing" not in again.stderr
-    assert engine.docker("ps", "--quiet") == container
+    assert containers(engine, "steps") == container
     assert "Nothing changes." in run("deploy", folder, "--port", str(port), "--plan").stdout
     assert first in json.loads(run("status", folder, "--all", "--json").stdout)
 
@@ -121,7 +129,7 @@ def test_from_the_first_deployment_to_the_last_trace(run, engine, small):
     assert json.loads(run("destroy", folder, "--yes", "--json").stdout)["removed"] == [
         "compose:project/steps"
     ]
-    assert engine.docker("ps", "--all", "--quiet") == ""
+    assert containers(engine, "steps", "--all") == ""
     assert "steps" not in engine.docker("network", "ls")
     assert "nothing is deployed" in run("status", folder, ok=False).stderr
     assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
@@ -159,7 +167,7 @@ def test_secrets_are_files_and_shown_nowhere(run, engine, small, tmp_path, monke
     done = run("deploy", folder, *words)
     reply = httpx.post(f"http://127.0.0.1:{port}/v1/models/model:predict", json={"inputs": []})
     assert reply.json() == {"predictions": ["t0ken$HOME"]}
-    everything = done.stdout + done.stderr + engine.docker("inspect", engine.docker("ps", "--quiet"))
+    everything = done.stdout + done.stderr + engine.docker("inspect", containers(engine, "keys"))
     assert "t0ken" not in everything
     (tmp_path / "home" / "config.yaml").write_text("secrets: {api-key: another}\n")
     shown = run("deploy", folder, "--port", str(port), "--plan").stdout
@@ -182,6 +190,53 @@ def test_secrets_that_an_engine_elsewhere_would_not_see_are_refused(address, ben
     assert not list(tmp_path.rglob("api-key"))
 
 
+@pytest.fixture
+def far(engine, monkeypatch):
+    """The engine like another machine's: over TCP, at an address that does not say that it is this one."""
+    place = engine.host.removeprefix("unix://")
+
+    def serve(client):
+        with client, socket.socket(socket.AF_UNIX) as there:
+            there.connect(place)
+            ends = {client: there, there: client}
+            while ends:
+                for one in select.select(list(ends), [], [])[0]:
+                    if part := one.recv(1 << 16):
+                        ends[one].sendall(part)
+                    else:
+                        with contextlib.suppress(OSError):
+                            ends[one].shutdown(socket.SHUT_WR)
+                        del ends[one]
+                if there not in ends:
+                    return
+
+    def accept(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        address = f"tcp://127.0.0.2:{listener.getsockname()[1]}"
+        monkeypatch.setenv("DOCKER_HOST", address)
+        yield address
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_engine_elsewhere_is_asked_where_it_is(run, far, small):
+    folder, port = small("there"), free_port()
+    words = ("--port", str(port), "--yes", "--json")
+    refused = json.loads(run("deploy", folder, *words, ok=False).stdout)["error"]
+    assert far in refused["message"]
+    assert "--bind 0.0.0.0" in refused["hint"]
+    (folder / "examples.yaml").write_text(
+        "- {name: one, input: {inputs: []}, expected: {predictions: [1]}}\n"
+    )
+    done = run("deploy", folder, *words, "--bind", "0.0.0.0")
+    assert "1 examples answered as expected" in done.stderr
+    assert json.loads(done.stdout)["url"] == f"http://127.0.0.2:{port}"
+
+
 def test_what_others_made_is_left_alone(run, engine, small):
     folder = small("taken")
     port = free_port()
@@ -193,7 +248,7 @@ def test_what_others_made_is_left_alone(run, engine, small):
         assert "not made by Truss" in refused.stderr
         assert "--name" in refused.stderr
         assert "nothing is deployed" in run("destroy", folder, "--yes", ok=False).stderr
-        assert engine.docker("ps", "--quiet", "--no-trunc") == theirs
+        assert containers(engine, "taken", "--no-trunc") == theirs
     finally:
         engine.docker("rm", "--force", theirs)
 

@@ -7,7 +7,7 @@ when asked to.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from truss.deploy import Plan, Release, Revision, Status
 from truss.deploy.plan import Resource
 from truss.deploy.target import Found, Options
 from truss.deployments import Deployment
-from truss.errors import PlatformRefusalError, PlatformUnreachableError
+from truss.errors import NotDeployedError, PlatformRefusalError, PlatformUnreachableError
 
 FIRST, SECOND = (f"registry.example.com/iris@sha256:{digit * 64}" for digit in "12")
 
@@ -31,6 +31,7 @@ class Shelf:
     refuses: str = ""
     silent: int = 0
     cannot_go_back: bool = False
+    told: list[Revision] = field(default_factory=list)
 
     def find(self, resource: Resource) -> Found | None:
         if not self.images:
@@ -50,7 +51,7 @@ class Shelf:
         return [] if not self.images else [Found("service", deployment, {}, deployment)]
 
     def revisions(self, deployment: str) -> Sequence[Revision]:
-        return [
+        return self.told or [
             Revision(str(number), image, number == len(self.images))
             for number, image in enumerate(self.images, 1)
         ]
@@ -132,3 +133,39 @@ def test_a_platform_may_be_silent_for_a_while(deployment: Deployment, shelf: She
     shelf.silent = 1
     with pytest.raises(PlatformUnreachableError):
         deployment.wait(timeout=-1, sleep=pauses.append)
+
+
+@pytest.mark.parametrize(
+    ("revisions", "chosen"),
+    [
+        ([Revision("1", FIRST), Revision("2", SECOND, True)], "1"),
+        ([Revision("1", FIRST), Revision("2", SECOND, True), Revision("3", FIRST)], "1"),
+        ([Revision("1", FIRST), Revision("2", SECOND), Revision("3", FIRST, True, "1")], "1"),
+        ([Revision("2", SECOND), Revision("3", FIRST, True, "1")], "2"),
+        ([Revision("1", FIRST), Revision("2", SECOND)], "2"),
+        ([Revision("1", FIRST, True), Revision("2", SECOND)], None),
+    ],
+    ids=["two", "a later one", "one that was left", "one that is gone", "none runs", "the first runs"],
+)
+def test_going_back_is_to_what_ran_before_the_present_one(
+    deployment: Deployment, shelf: Shelf, revisions: list[Revision], chosen: str | None
+) -> None:
+    shelf.images.append(FIRST)
+    shelf.told = revisions
+    if chosen is None:
+        with pytest.raises(NotDeployedError, match="no earlier revision") as caught:
+            deployment.roll_back()
+        assert caught.value.hint == "name one with --revision: 2"
+        return
+    said: list[str] = []
+    deployment.roll_back(say=said.append)
+    assert said[0].startswith(f"Going back to revision {chosen},")
+
+
+def test_what_does_not_answer_over_http_is_not_asked(deployment: Deployment, shelf: Shelf) -> None:
+    example = "- {name: one, input: {inputs: []}, expected: {predictions: [1]}}\n"
+    (deployment.truss_dir / "examples.yaml").write_text(example)
+    plan = deployment.plan(FIRST)
+    with pytest.raises(AttributeError, match="ask"):
+        deployment.apply(plan)
+    assert deployment.apply(replace(plan, asked=False)).image == FIRST

@@ -173,6 +173,35 @@ def test_who_may_ask_it(apis):
     assert "allUsers" not in json.dumps(apis.policies[name])
 
 
+GRPC = "runtime: {grpc: {port: 8081}}"
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "port", "told"),
+    [
+        ("", {}, "http1", ()),
+        (GRPC, {}, "http1", ("gRPC without streams and metadata; --http2",)),
+        (GRPC, {"http2": True}, "h2c", ("answers gRPC only", "under another --name")),
+    ],
+)
+def test_cloud_run_is_told_of_http2_when_it_is_asked_for(config, options, port, told, apis):
+    plan = planned("cloud-run", config, **options)
+    assert body(plan, "run:service")["template"]["containers"][0]["ports"][0]["name"] == port
+    assert plan.asked is not bool(options)
+    notes = [one for one in plan.notes if "gRPC" in one]
+    assert bool(notes) is bool(told)
+    assert all(part in notes[0] for part in told)
+    apply(plan, connected("cloud-run"), {})
+    assert {one.action for one in compare(plan, connected("cloud-run"), {})} == {Action.KEEP}
+
+
+def test_http2_for_a_model_without_grpc_is_refused():
+    with pytest.raises(PlanError, match="it has no gRPC") as caught:
+        planned("cloud-run", http2=True)
+    assert caught.value.where == "deploy.cloud-run.http2"
+    assert "runtime.grpc.port" in str(caught.value.hint)
+
+
 def test_sizes_of_cloud_run():
     template = body(planned("cloud-run", "resources: {cpu: 500m, memory: 6Gi}"), "run:service")["template"]
     assert template["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "6144Mi"}
@@ -449,6 +478,68 @@ def test_the_examples_are_asked_of_the_version_that_gets_a_share(run, apis):
     apis.tells = False
     unknown = run("deploy", *words, "--image", OTHER, "--traffic", "2", ok=False)
     assert "does not say which of the versions answered" in unknown.out
+    assert shares(apis) == {IMAGE: 100}
+
+
+THIRD, FOURTH = (IMAGE.replace("1" * 64, digit * 64) for digit in "34")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_going_back_is_to_what_ran_before_and_never_to_what_was_left(name, run):
+    def deployed(image):
+        return json.loads(run("deploy", "--to", name, "--yes", "--json", "--image", image).out)["image"]
+
+    def gone_back():
+        return json.loads(run("rollback", "--to", name, "--json").out)["image"]
+
+    for image in (IMAGE, OTHER, THIRD):
+        assert deployed(image) == image
+    assert gone_back() == OTHER
+    assert deployed(FOURTH) == FOURTH
+    assert gone_back() == OTHER, "the third was left"
+    assert gone_back() == IMAGE
+    refused = run("rollback", "--to", name, ok=False).err
+    assert "has no earlier revision" in refused
+
+
+def test_a_revision_of_cloud_run_that_is_left_runs_again(run, apis):
+    words = ("--to", "cloud-run", "--yes", "--json")
+    for image in (IMAGE, OTHER, THIRD):
+        run("deploy", *words, "--image", image)
+    first = json.loads(run("rollback", "--to", "cloud-run", "--list", "--json").out)[0]["id"]
+    run("rollback", "--to", "cloud-run", "--revision", first)
+    assert json.loads(run("deploy", *words, "--image", THIRD).out)["image"] == THIRD
+    assert json.loads(run("rollback", "--to", "cloud-run", "--json").out)["image"] == IMAGE
+    wrong = run("deploy", *words, "--image", OTHER, ok=False, expected="rose")
+    assert "it went back to revision" in wrong.out
+    run("deploy", *words, "--image", FOURTH)
+    back = json.loads(run("rollback", "--to", "cloud-run", "--json").out)
+    assert back["image"] == IMAGE, "what did not answer as expected is nothing to go back to"
+
+
+def test_requests_to_cloud_run_that_somebody_split_go_back_to_where_most_of_them_went(run, apis):
+    words = ("--to", "cloud-run", "--yes", "--json")
+    run("deploy", *words, "--image", IMAGE)
+    run("deploy", *words, "--image", OTHER)
+    service = apis.things["projects/greenhouse/locations/us-central1/services/iris"]
+    first = json.loads(run("rollback", "--to", "cloud-run", "--list", "--json").out)[0]["id"]
+    to_first = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": first}
+    to_latest = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"}
+    service["traffic"] = [{**to_first, "percent": 10}, {**to_latest, "percent": 90}]
+    assert json.loads(run("status", "--to", "cloud-run", "--json").out)["image"] == OTHER
+    service["traffic"] = [{**to_latest, "percent": 20}, {**to_first, "percent": 80}]
+    assert json.loads(run("status", "--to", "cloud-run", "--json").out)["image"] == IMAGE
+    run("deploy", *words, "--image", THIRD)
+    assert json.loads(run("rollback", "--to", "cloud-run", "--json").out)["image"] == IMAGE
+
+
+def test_a_version_of_vertex_after_an_unsettled_split_goes_back_to_what_had_most(run, apis):
+    words = ("--to", "vertex", "--yes", "--json")
+    run("deploy", *words, "--image", IMAGE)
+    run("deploy", *words, "--image", OTHER, "--traffic", "10")
+    run("deploy", *words, "--image", THIRD)
+    assert shares(apis) == {THIRD: 100}
+    run("rollback", "--to", "vertex")
     assert shares(apis) == {IMAGE: 100}
 
 

@@ -17,7 +17,7 @@ from published_models import MODELS, knative_service, knative_switches, kserve_i
 from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Release, apply, read_options, target_named
-from truss.errors import PlatformAuthError, QuotaError
+from truss.errors import PlanError, PlatformAuthError, QuotaError
 from truss.testing.targets import PlatformConformance
 
 IMAGE = "registry.example.com/team/iris@sha256:" + "1" * 64
@@ -83,6 +83,33 @@ def checked(name, body):
 
 def manifest(name, config=CONFIG, **options):
     return json.loads(json.dumps(planned(name, config, **options).resources[-1].body))
+
+
+GRPC = CONFIG + "runtime: {grpc: {port: 8081}}\n"
+
+
+@needs_models
+@pytest.mark.parametrize(("name", "options"), ON_KNATIVE)
+def test_knative_is_told_of_http2_when_it_is_asked_for(name, options):
+    for wanted, port, told in (
+        (False, "http1", "passes on no gRPC; --http2"),
+        (True, "h2c", "answers gRPC only"),
+    ):
+        plan = planned(name, GRPC, http2=wanted, **options)
+        body = json.loads(json.dumps(plan.resources[-1].body))
+        checked(name, body)
+        spec = body["spec"]["predictor"] if name == "kserve" else body["spec"]["template"]["spec"]
+        assert spec["containers"][0]["ports"] == [{"name": port, "containerPort": 8080}]
+        assert plan.asked is not wanted
+        assert any(told in one for one in plan.notes)
+    assert not any("gRPC" in one for one in planned(name, **options).notes)
+    with pytest.raises(PlanError, match="it has no gRPC"):
+        planned(name, http2=True, **options)
+
+
+def test_http2_does_nothing_where_both_versions_are_passed_on():
+    with pytest.raises(PlanError, match="--http2 does nothing in this mode"):
+        planned("kserve", GRPC, http2=True)
 
 
 @needs_models

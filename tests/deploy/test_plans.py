@@ -63,6 +63,29 @@ def test_a_plan_is_complete_without_credentials(target, name, more, iris, capsys
     assert ran.out == kept.read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "where", "hint"),
+    [
+        (("--image", "no name"), "--image", "no part of a name"),
+        (("--image", ""), "--image", ""),
+        (("--name", "No Name"), "--name", "lower-case letters"),
+        (("--name", ""), "--name", "lower-case letters"),
+        (("--to", ""), "--to", "one of compose"),
+        (("--timeout", "-1"), "--timeout", "truss deploy --help"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_done(words, where, hint, iris, capsys):
+    """Also what is empty, as where a script's variable is not set: a default could be another deployment."""
+    target = () if "--to" in words else ("--to", "ecs")
+    assert main(["deploy", str(iris), *target, *words, "--plan"]) != 0
+    said = capsys.readouterr().err
+    assert where in said
+    assert hint in said
+    if "--name" in words:
+        assert main(["destroy", str(iris), *target, *words, "--yes"]) == 1
+        assert "cannot be the name" in capsys.readouterr().err
+
+
 ALONE = """
 import json, sys
 from pathlib import Path

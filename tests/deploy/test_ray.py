@@ -20,6 +20,7 @@ from truss.build.archive import archive
 from truss.cli import main
 from truss.config import parse_config
 from truss.deploy import Release, destroy, read_options, target_named
+from truss.deploy.plan import SecretValue
 from truss.deploy.ray.target import RayTarget
 from truss.errors import DeployError, NotDeployedError, PlanError, PlatformAuthError
 from truss.testing.targets import PlatformConformance
@@ -90,9 +91,29 @@ def test_what_ray_cannot_do_is_refused(config, options, said):
 
 
 def test_nodes_can_install_what_the_model_needs():
-    runtime = planned("requirements: [scikit-learn==1.6]\n", packages="uv").resources[-1].body["runtime_env"]
-    assert runtime["uv"][-1] == "scikit-learn==1.6"
-    assert any(line.startswith("uvicorn") for line in runtime["uv"])
+    def installed(more="", **options):
+        plan = planned(f"requirements: [scikit-learn==1.6]\n{more}", **options)
+        return plan.resources[-1].body["runtime_env"][options["packages"]]
+
+    assert installed(packages="pip")[-1] == "scikit-learn==1.6"
+    assert any(line.startswith("uvicorn") for line in installed(packages="pip"))
+    asked = installed(packages="uv")
+    assert asked["packages"] == installed(packages="pip")
+    assert asked["uv_pip_install_options"] == ["--no-cache", "--torch-backend", "cpu"]
+    # With a GPU it is PyTorch's usual builds.
+    assert installed("resources: {accelerator: L4}\n", packages="uv") == asked["packages"]
+    assert installed(packages="uv", gpus=0.5) == asked["packages"]
+
+
+def test_the_values_of_secrets_are_sent_only_where_the_nodes_have_them_not():
+    config = "secrets: {api-key: null}\n"
+    told = planned(config).resources[-1].body
+    assert told["runtime_env"]["env_vars"] == {"TRUSS_SECRET_api_key": SecretValue("api-key")}
+    plan = planned(config, secrets="nodes")
+    body = plan.resources[-1].body
+    assert body["runtime_env"] == {"working_dir": IMAGE}
+    assert body["args"]["secrets"] == []
+    assert "the nodes have to have the variables TRUSS_SECRET_api_key" in plan.notes
 
 
 def test_the_cluster_keeps_an_archive_only_where_it_has_it():
@@ -234,6 +255,16 @@ class TestOnACluster(PlatformConformance):
         )
         for one, place in zip(made, (self.image, self.other_image), strict=True):
             self.connection.upload(one.path, place)
+
+    # Two that the tests of what is deployed stand for, with answers.
+
+    @pytest.mark.thorough
+    def test_what_changed_is_changed(self):
+        super().test_what_changed_is_changed()
+
+    @pytest.mark.thorough
+    def test_it_goes_back(self):
+        super().test_it_goes_back()
 
     @contextlib.contextmanager
     def platform(self):

@@ -103,6 +103,20 @@ class TestSsh(PlatformConformance):
     def _machine(self, reached):
         self.reached = reached
 
+    # Three that the test from the first deployment to the last trace stands for, with answers.
+
+    @pytest.mark.thorough
+    def test_what_changed_is_changed(self):
+        super().test_what_changed_is_changed()
+
+    @pytest.mark.thorough
+    def test_it_goes_back(self):
+        super().test_it_goes_back()
+
+    @pytest.mark.thorough
+    def test_destroying_leaves_nothing(self):
+        super().test_destroying_leaves_nothing()
+
     @contextlib.contextmanager
     def platform(self):
         platform = self.target.connect(read_options(self.target, self.options))

@@ -173,7 +173,9 @@ class Engine:
         Raises:
             EngineError: the build failed.
         """
-        words = [self.program, "build", "--tag", name, *(["--network", network] if network else [])]
+        # Docker's older builder would keep the container of a command that fails.
+        words = [self.program, "build", "--force-rm", "--tag", name]
+        words += ["--network", network] if network else []
         words += self._proxies()
         # Docker's older builder knows no secrets.
         variables = _with_buildkit() if secrets else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from truss.cli.arguments import json_output
-from truss.cli.deployments import SETTINGS, chosen, deployment_arguments, show
+from truss.cli.deployments import SETTINGS, chosen, deployment_arguments, show, timeout_option
 from truss.cli.output import json_result, note, result
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before something is changed.")
 @click.option("--wait/--no-wait", default=True, help="Whether to wait until it answers, and to check that.")
-@click.option("--timeout", default=900.0, show_default=True, help="Seconds it may take until it answers.")
+@timeout_option
 @json_output
 def command(
     words: tuple[str, ...],

@@ -34,6 +34,16 @@ def deployment_arguments(function: _Function) -> _Function:
     return function
 
 
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=900.0,
+    show_default=True,
+    help="Seconds it may take until it answers.",
+)
+"""How long to wait until a deployment answers."""
+
+
 def chosen(words: tuple[str, ...], to: str | None, name: str | None) -> Deployment:
     """The deployment that the arguments name.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from truss.cli.arguments import json_output
-from truss.cli.deployments import SETTINGS, chosen, deployment_arguments, show
+from truss.cli.deployments import SETTINGS, chosen, deployment_arguments, show, timeout_option
 from truss.cli.output import json_result, note, result
 
 
 @click.command("rollback", context_settings=SETTINGS)
 @deployment_arguments
-@click.option("--revision", metavar="ID", help="To which; default: the one before the present one.")
+@click.option("--revision", metavar="ID", help="To which; default: what ran before the present one.")
 @click.option("--list", "only_list", is_flag=True, help="List what can be gone back to, and do nothing.")
 @click.option("--wait/--no-wait", default=True, help="Whether to wait until it answers.")
-@click.option("--timeout", default=900.0, show_default=True, help="Seconds it may take until it answers.")
+@timeout_option
 @json_output
 def command(
     words: tuple[str, ...],

@@ -8,7 +8,7 @@ from truss.deploy.changes import Action, Change, change_lines
 from truss.deploy.options import describe, from_words, read_options
 from truss.deploy.plan import File, Output, Plan, Price, Resource, SecretValue
 from truss.deploy.registry import target_named, targets
-from truss.deploy.release import Release, name_of
+from truss.deploy.release import Release, check_name, name_of
 from truss.deploy.target import (
     ArchiveTarget,
     Feature,
@@ -47,6 +47,7 @@ __all__ = [
     "Target",
     "apply",
     "change_lines",
+    "check_name",
     "compare",
     "describe",
     "destroy",

@@ -168,11 +168,13 @@ class ComposePlatform:
         """The project, as its container's label tells it; the secrets, as their files hold them.
 
         Raises:
-            DeployError: the engine is another machine's, where containers do not see these files.
+            DeployError: the engine is another machine's, where containers do not see these files, or nobody
+                else would reach the port.
         """
         if resource.kind == SECRETS:
             self._check_engine()
             return self._secrets(resource.name)
+        self._check_reached(resource)
         found = self._container(resource.name, label="com.docker.compose.project")
         return None if found is None else self._project(resource.name, found)
 
@@ -258,6 +260,15 @@ class ComposePlatform:
                 hint="deploy there with --to ssh, which writes them there; or run this on that machine",
             )
 
+    def _check_reached(self, resource: Resource) -> None:
+        if self.options.bind.startswith("127.") and (address := _elsewhere(self.engine)):
+            raise DeployError(
+                f"the engine is at {address}, and only that machine would reach what listens on its "
+                f"{self.options.bind}",
+                where=resource.key,
+                hint="--bind 0.0.0.0 opens the port to others; or deploy there with --to ssh",
+            )
+
     def _up(self, name: str, body: Mapping[str, Any], earlier: Sequence[Any]) -> None:
         labels = {
             DEPLOYMENT_LABEL: name,
@@ -308,7 +319,8 @@ class ComposePlatform:
         service = _labelled(container, _APPLIED)["services"][_SERVICE]
         state, detail = _state(container["State"])
         address, _, port = service["ports"][0].rpartition(":")[0].rpartition(":")
-        reached = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104  # what the user chose
+        open_to_all = address == "0.0.0.0"  # noqa: S104  # what the user chose
+        reached = urlsplit(_elsewhere(self.engine)).hostname or "127.0.0.1" if open_to_all else address
         return Status(
             deployment,
             ComposeTarget.name,

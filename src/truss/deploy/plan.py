@@ -124,6 +124,7 @@ class Plan:
         price: What it costs to keep, where that is known.
         existing: What has to be there already and is only looked up, such as the account's network: the
             resources may use its outputs.
+        asked: Whether what it deploys answers over HTTP, and so can be asked the Truss's examples.
     """
 
     target: str
@@ -133,6 +134,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     price: Price | None = None
     existing: tuple[Resource, ...] = ()
+    asked: bool = True
 
     @property
     def keys(self) -> frozenset[str]:

@@ -44,12 +44,7 @@ class Release:
     config: TrussConfig
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise DeployError(
-                f"{self.name!r} cannot be the name of a deployment",
-                where="--name",
-                hint=f"write up to {LONGEST_NAME} lower-case letters, digits and dashes, a letter first",
-            )
+        check_name(self.name)
 
     @property
     def cpu(self) -> float:
@@ -112,6 +107,20 @@ class Release:
     def grace(self) -> float:
         """Seconds that the server may take to answer what it has accepted, when it is to stop."""
         return self.config.runtime.timeouts.grace
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a deployment.
+
+    Raises:
+        DeployError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise DeployError(
+            f"{name!r} cannot be the name of a deployment",
+            where="--name",
+            hint=f"write up to {LONGEST_NAME} lower-case letters, digits and dashes, a letter first",
+        )
 
 
 def name_of(text: str) -> str:

@@ -106,11 +106,14 @@ class Revision:
         id: What the platform calls it; later ones sort later in the list they come in.
         image: The image it runs.
         current: Whether it is what runs now.
+        before: The `id` of what had the requests when it was made, which going back from it returns to;
+            empty: the one ahead of it in the list.
     """
 
     id: str
     image: str
     current: bool = False
+    before: str = ""
 
 
 class Platform(Protocol):

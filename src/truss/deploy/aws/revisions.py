@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from truss.deploy.aws.account import Account
@@ -42,11 +42,15 @@ class Revisions:
     Args:
         calls: The calls that they are made with.
         prefix: What their names begin with.
+        runs: The name of the one that a deployment runs; empty: none that can be told.
     """
 
-    def __init__(self, calls: Unchangeable, prefix: str) -> None:
+    def __init__(
+        self, calls: Unchangeable, prefix: str, runs: Callable[[Account, str], str] = lambda *_: ""
+    ) -> None:
         self._calls = calls
         self._prefix = prefix
+        self._runs = runs
 
     @property
     def kind(self) -> str:
@@ -78,7 +82,9 @@ class Revisions:
         return {"name": name}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
-        """Make the next one."""
+        """Make the next one; those that never ran, since a deployment broke off, are removed."""
+        if running := self._runs(account, resource.name):
+            self.remove_after(account, resource.name, running)
         return self.create(account, resource)
 
     def delete(self, account: Account, found: Found) -> None:

@@ -374,8 +374,24 @@ class _Config:
         account.gone("sagemaker", "delete_endpoint_config", "ValidationException", EndpointConfigName=name)
 
 
-MODEL = revisions.Revisions(_Model(), _PREFIX)
-CONFIG = revisions.Revisions(_Config(), _PREFIX)
+def _config_that_runs(account: Account, deployment: str) -> str:
+    """The config of a deployment's endpoint; empty: it has none, or is just getting another."""
+    told = described(account, f"{_PREFIX}{deployment}")
+    return str(told["EndpointConfigName"]) if told and told["EndpointStatus"] == "InService" else ""
+
+
+def _model_that_runs(account: Account, deployment: str) -> str:
+    config = _config_that_runs(account, deployment)
+    return _model_of(account, config) if config else ""
+
+
+def _model_of(account: Account, config: str) -> str:
+    told = account.call("sagemaker", "describe_endpoint_config", EndpointConfigName=config)
+    return str(told["ProductionVariants"][0]["ModelName"])
+
+
+MODEL = revisions.Revisions(_Model(), _PREFIX, _model_that_runs)
+CONFIG = revisions.Revisions(_Config(), _PREFIX, _config_that_runs)
 
 _SCALED = scaling.Scaling(
     "sagemaker",
@@ -465,7 +481,7 @@ class SageMakerPlatform(repositories.KeepsImages):
         endpoint = f"{_PREFIX}{deployment}"
         self.account.call("sagemaker", "update_endpoint", EndpointName=endpoint, EndpointConfigName=name)
         CONFIG.remove_after(self.account, deployment, name)
-        MODEL.remove_after(self.account, deployment, self._model(name))
+        MODEL.remove_after(self.account, deployment, _model_of(self.account, name))
 
     def ask(self, deployment: str, body: bytes) -> bytes:
         """Through SageMaker's own door, which wants the account's signature; where need be, by a bucket."""
@@ -490,10 +506,6 @@ class SageMakerPlatform(repositories.KeepsImages):
         output = (told.get("AsyncInferenceConfig") or {}).get("OutputConfig", {})
         return str(output.get("S3OutputPath", "")).rstrip("/")
 
-    def _model(self, config: str) -> str:
-        told = self.account.call("sagemaker", "describe_endpoint_config", EndpointConfigName=config)
-        return str(told["ProductionVariants"][0]["ModelName"])
-
     def _image(self, config: str) -> str:
-        told = self.account.call("sagemaker", "describe_model", ModelName=self._model(config))
+        told = self.account.call("sagemaker", "describe_model", ModelName=_model_of(self.account, config))
         return str(told["PrimaryContainer"]["Image"])

@@ -139,7 +139,11 @@ class TaskDefinition:
         return {"arn": made["taskDefinition"]["taskDefinitionArn"]}
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002
-        """Make another revision."""
+        """Make another revision; those that never ran, since a deployment broke off, are retired."""
+        told, arns = described(account, resource.name), definitions(account, resource.name)
+        if told is not None and told["taskDefinition"] in arns:
+            for arn in arns[arns.index(told["taskDefinition"]) + 1 :]:
+                account.call("ecs", "deregister_task_definition", taskDefinition=arn)
         return self.create(account, resource)
 
     def delete(self, account: Account, found: Found) -> None:

@@ -294,9 +294,13 @@ class Environment(_OfWorkspace):
         return self._newest(account, resource.name)
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
-        """Make another version."""
+        """Make another version, which says what had the requests before it."""
         number = max(map(_number, versions(account, resource.name)), default=0) + 1
-        return {"id": make_version(account, resource.name, number, self.request(resource.body))["id"]}
+        request, present = self.request(resource.body), Deployed().find(account, resource)
+        if present is not None:
+            before = str(present.body["environment"]).rpartition("/")[2]
+            request["properties"]["properties"][_BEFORE] = before
+        return {"id": make_version(account, resource.name, number, request)["id"]}
 
     def owned(self, account: Account, deployment: str) -> Sequence[Found]:
         """The one of the deployment's name, if its newest version has the mark."""
@@ -330,6 +334,10 @@ class Environment(_OfWorkspace):
         """The version whose number is a parameter."""
         name = f"[concat(parameters('workspace'), '/{resource.name}/', parameters('version'))]"
         return {"name": name, **self.request(resource.body), "type": f"{self.type}/versions"}
+
+
+_BEFORE = "before"
+"""The property of a version that names the one which had the requests when it was made."""
 
 
 def versions(account: Account, name: str) -> Sequence[Any]:
@@ -665,7 +673,13 @@ class MachineLearningPlatform(Kinds[Account]):
         current = "" if found is None else str(found.body["environment"])
         every = sorted(versions(self.account, name), key=_number)
         return [
-            Revision(one["name"], one["properties"].get("image", ""), one["id"] == current) for one in every
+            Revision(
+                one["name"],
+                one["properties"].get("image", ""),
+                one["id"] == current,
+                (one["properties"].get("properties") or {}).get(_BEFORE, ""),
+            )
+            for one in every
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:

@@ -32,6 +32,7 @@ _MARK = "truss-deployment"
 _ARCHIVE = "truss-archive"
 _CONFIG = "truss-config"
 _ENVIRONMENT = "truss-environment"
+_BEFORE = "truss-before"
 """Labels of a state."""
 
 _STATES: Mapping[str, State] = {
@@ -99,7 +100,10 @@ class Workspace:
         """Upload the archive, and give the model a new state, which is promoted when it runs."""
         model = found.outputs["id"]
         prepared = self._upload(resource, {"model_id": model})
-        self.api.post(f"/v1/models/{model}/deployments", {"source": _source(resource, prepared)})
+        source = _source(resource, prepared)
+        if promoted := self._promoted({"id": model}):
+            source["deployment"]["labels"][_BEFORE] = promoted
+        self.api.post(f"/v1/models/{model}/deployments", {"source": source})
         return {}
 
     def delete(self, found: Found) -> None:
@@ -153,7 +157,12 @@ class Workspace:
         present = self._present(model, history)
         current = self._promoted(model) if present["status"] in _NEVER_RAN else present["id"]
         return [
-            Revision(one["id"], _labels(one).get(_ARCHIVE, ""), one["id"] == current)
+            Revision(
+                one["id"],
+                _labels(one).get(_ARCHIVE, ""),
+                one["id"] == current,
+                _labels(one).get(_BEFORE, ""),
+            )
             for one in history
             if one["id"] == current or (_is_ours(model, [one]) and one["status"] not in _NEVER_RAN)
         ]

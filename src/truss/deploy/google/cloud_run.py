@@ -5,10 +5,11 @@ https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from truss.deploy import endpoint
+from truss.deploy import endpoint, http2
 from truss.deploy.changes import restricted
 from truss.deploy.google import identity, log_lines, secrets, terraform
 from truss.deploy.google.account import Account, last, marked, marks
@@ -67,6 +68,7 @@ class CloudRunOptions(Options, frozen=True, kw_only=True):
     max_copies: Annotated[int, option("How many copies there are at most.")] = 10
     concurrency: Annotated[int, option("Requests at a time at a copy.")] = 80
     timeout: Annotated[int, option("Seconds that an answer may take.")] = 300
+    http2: http2.Http2 = False
 
 
 class CloudRunTarget:
@@ -95,6 +97,7 @@ class CloudRunTarget:
     def plan(self, release: Release, options: CloudRunOptions) -> Plan:
         """The resources."""
         check_copies(options, self.name, "min_copies", "max_copies")
+        http2.check(release, options.http2, self.name)
         size, note = enough(release, SIZES, "Cloud Run")
         check_body(release, 32 * MIB, "Cloud Run", "kubernetes, which has no such limit")
         if not 1 <= options.timeout <= _LONGEST:
@@ -128,7 +131,8 @@ class CloudRunTarget:
         )
         files = (File("resources.json", as_json({one.key: one.body for one in resources})),)
         notes = tuple(text for text in (note, *_notes(release, options, size, memory)) if text)
-        plan = Plan(self.name, release.name, resources, files, notes, _price(options, size, memory))
+        price = _price(options, size, memory)
+        plan = Plan(self.name, release.name, resources, files, notes, price, asked=not options.http2)
         return terraform.written(plan, release.image, options.project, options.region)
 
     def connect(self, options: CloudRunOptions) -> CloudRunPlatform:
@@ -163,13 +167,13 @@ def _ingress(options: CloudRunOptions) -> str:
     return "INGRESS_TRAFFIC_INTERNAL_ONLY" if options.internal else "INGRESS_TRAFFIC_ALL"
 
 
-_LATEST = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}]
+_LATEST: list[dict[str, Any]] = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}]
 
 
 def _template(release: Release, options: CloudRunOptions, size: Size, memory: int) -> dict[str, Any]:
     container = {
         "image": release.image,
-        "ports": [{"name": "http1", "containerPort": PORT}],
+        "ports": [{"name": http2.port_name(options.http2), "containerPort": PORT}],
         "env": [
             *({"name": name, "value": value} for name, value in sorted(release.environment.items())),
             *(_secret_variable(release.name, *one) for one in release.secret_variables.items()),
@@ -218,6 +222,8 @@ def _secret_variable(deployment: str, variable: str, name: str) -> dict[str, Any
 def _notes(release: Release, options: CloudRunOptions, size: Size, memory: int) -> Iterator[str]:
     yield f"a copy has {_loading(size) // 60} minutes to load the model, and 10 s to stop"
     yield "a request and an answer may have 32 MiB over HTTP/1"
+    # https://cloud.google.com/run/docs/triggering/grpc
+    yield from http2.notes(release, options.http2, "Cloud Run passes on gRPC without streams and metadata")
     if memory > release.memory:
         yield f"it gets {gibibytes(memory)} of memory, Cloud Run's least for {size.name}"
     if not options.public:
@@ -255,10 +261,19 @@ class Service:
         )
         return {"uri": told.get("uri", "")}
 
-    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
-        """Make another revision of it, which gets all requests once a copy is ready."""
+    def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:
+        """Make another revision of it, which gets all requests once a copy is ready.
+
+        It says which one had them before: what was left by going back, or never had any, stays in the list.
+        """
         name = full_name(account, resource.name)
-        told = account.done(_API, _SERVICES, "patch", name=name, body=_api_body(resource.body))
+        now = account.call(_API, _SERVICES, "get", name=name)
+        before = _serving(now)
+        if before == last(now["latestReadyRevision"]) and found.body["template"] == resource.body["template"]:
+            before = _before(now["template"])  # no other revision is made
+        template = {**resource.body["template"], **({"annotations": {_BEFORE: before}} if before else {})}
+        body = _api_body({**resource.body, "template": template})
+        told = account.done(_API, _SERVICES, "patch", name=name, body=body)
         return {"uri": told.get("uri", "")}
 
     def delete(self, account: Account, found: Found) -> None:
@@ -359,6 +374,14 @@ def full_name(account: Account, deployment: str) -> str:
     return f"{account.place}/services/{deployment}"
 
 
+_BEFORE = "truss.ai/before"
+"""The annotation of a revision that names the one which had the requests when it was made."""
+
+
+def _before(revision: Mapping[str, Any]) -> str:
+    return str(revision.get("annotations", {}).get(_BEFORE, ""))
+
+
 def _api_body(body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "labels": marks(body["deployment"]),
@@ -411,7 +434,12 @@ class CloudRunPlatform(Kinds[Account]):
         )
         found = sorted(listed, key=lambda one: one["createTime"])
         return [
-            Revision(last(one["name"]), one["containers"][0]["image"], last(one["name"]) == current)
+            Revision(
+                last(one["name"]),
+                one["containers"][0]["image"],
+                last(one["name"]) == current,
+                _before(one),
+            )
             for one in found
         ]
 
@@ -462,11 +490,13 @@ _TO_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
 
 
 def _serving(service: Mapping[str, Any]) -> str:
-    """The revision that gets the requests."""
-    for one in service.get("traffic", ()):
-        if one.get("type") == _TO_REVISION and one.get("percent"):
-            return last(one["revision"])
-    return last(service.get("latestReadyRevision", ""))
+    """The revision that gets the requests; where somebody split them, the most of them."""
+    latest = last(service.get("latestReadyRevision", ""))
+    shares: Counter[str] = Counter()
+    for one in service.get("traffic") or _LATEST:
+        revision = last(one["revision"]) if one.get("type") == _TO_REVISION else latest
+        shares[revision] += one.get("percent", 0)
+    return max(sorted(shares), key=lambda one: shares[one])
 
 
 def _state(told: Mapping[str, Any], condition: Mapping[str, Any]) -> State:

@@ -196,6 +196,16 @@ def newest(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return max((one for one in _deployed(endpoint) if percent(endpoint, one)), key=age, default=None)
 
 
+def most(endpoint: Mapping[str, Any], name: str) -> str:
+    """The version of the model of this name that gets the most requests, or the oldest such; empty: none."""
+    shares = {
+        one["modelVersionId"]: percent(endpoint, one)
+        for one in _deployed(endpoint)
+        if _is_of(one, name) and percent(endpoint, one)
+    }
+    return max(sorted(shares, key=int), key=lambda one: shares[one], default="")
+
+
 def _is_of(one: Mapping[str, Any], name: str) -> bool:
     """Whether something deployed is of the model of this name; Google may name its project by a number."""
     return last(one["model"].partition("@")[0]) == name

@@ -20,6 +20,7 @@ from truss.deploy.google.deployed import (
     as_deployed,
     endpoint_name,
     model_name,
+    most,
     newest,
     percent,
     spread,
@@ -234,11 +235,14 @@ class Model:
 
     def create(self, account: Account, resource: Resource) -> Mapping[str, Any]:
         """Upload the first version."""
-        return self._upload(account, resource, {"modelId": resource.name})
+        return self._upload(account, resource, {"modelId": resource.name}, "")
 
     def update(self, account: Account, resource: Resource, found: Found) -> Mapping[str, Any]:  # noqa: ARG002  # as every kind
-        """Upload another version."""
-        return self._upload(account, resource, {"parentModel": model_name(account, resource.name)})
+        """Upload another version, which says what had the requests, or most of them, before it."""
+        told = account.found(API, ENDPOINTS, name=endpoint_name(account, resource.name)) or {}
+        before = most(told, resource.name)
+        said = f"{_AFTER}{before}" if before else ""
+        return self._upload(account, resource, {"parentModel": model_name(account, resource.name)}, said)
 
     def delete(self, account: Account, found: Found) -> None:
         """Remove it with all versions."""
@@ -249,12 +253,15 @@ class Model:
         found = self._named(account, f"{PREFIX}{deployment}", None)
         return [found] if found is not None and found.deployment == deployment else []
 
-    def _upload(self, account: Account, resource: Resource, where: Mapping[str, str]) -> Mapping[str, Any]:
+    def _upload(
+        self, account: Account, resource: Resource, where: Mapping[str, str], said: str
+    ) -> Mapping[str, Any]:
         deployment = resource.body["deployment"]
         model = {
             "displayName": resource.name,
             "labels": marks(deployment),
             "versionAliases": ["default"],
+            "versionDescription": said,
             "containerSpec": resource.body["container"],
         }
         told = account.done(API, MODELS, "upload", parent=account.place, body={**where, "model": model})
@@ -269,6 +276,10 @@ class Model:
         body = {"deployment": deployment, "container": {**found, "env": told["containerSpec"].get("env", [])}}
         outputs = {"version": str(told["versionId"])}
         return Found(self.kind, name, body, deployment, outputs, frozenset({"version"}))
+
+
+_AFTER = "after version "
+"""What a version's description says before the number of the one that had the requests until then."""
 
 
 class Endpoint:
@@ -389,6 +400,7 @@ class VertexPlatform(Kinds[Account]):
                 one["versionId"],
                 one["containerSpec"]["imageUri"],
                 one["versionId"] == current.get("modelVersionId"),
+                one.get("versionDescription", "").removeprefix(_AFTER),
             )
             for one in versions
         ]

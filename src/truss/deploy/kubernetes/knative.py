@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
+from truss.deploy import http2
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
@@ -28,6 +29,7 @@ class KnativeOptions(pods.ClusterOptions, frozen=True, kw_only=True):
     ] = 32
     timeout: Annotated[int, option("Seconds that an answer may take.")] = 300
     internal: Annotated[bool, option("Whether it is reached inside the cluster only.")] = False
+    http2: http2.Http2 = False
 
 
 class KnativeTarget:
@@ -56,10 +58,12 @@ class KnativeTarget:
     def plan(self, release: Release, options: KnativeOptions) -> Plan:
         """The manifests."""
         check_copies(options, self.name, "min_replicas", "max_replicas")
+        http2.check(release, options.http2, self.name)
         pods.check(release, options, self.name)
         resources = tuple(_resources(release, options))
         files = manifest_files(resources, options.namespace)
-        return Plan(self.name, release.name, resources, files, tuple(_notes(release, options)))
+        notes = tuple(_notes(release, options))
+        return Plan(self.name, release.name, resources, files, notes, asked=not options.http2)
 
     def connect(self, options: KnativeOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
@@ -78,7 +82,7 @@ def _resources(release: Release, options: KnativeOptions) -> Iterator[Resource]:
 def _service(release: Release, options: KnativeOptions) -> dict[str, Any]:
     # Its default probe takes an open port for a ready model: ours is open at once, so the routes are asked.
     container = {
-        **pods.container_spec(release, options, port_name="http1"),
+        **pods.container_spec(release, options, port_name=http2.port_name(options.http2)),
         **{name: probe for name, probe in pods.probes().items() if name != "startupProbe"},
     }
     metadata = pods.metadata(release, options)
@@ -113,6 +117,7 @@ def _notes(release: Release, options: KnativeOptions) -> Iterator[str]:
         yield "the first request after a pause waits for a copy to load the model; --min-replicas 1 keeps one"
     if release.grace > options.timeout:
         yield f"a copy that stops has {options.timeout} s, Knative's timeout, and not {release.grace:g} s"
+    yield from http2.notes(release, options.http2, pods.KNATIVE_WITHOUT_HTTP2)
     yield from pods.knative_notes(options)
     yield from pods.notes(release, options)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+from truss.deploy import http2
 from truss.deploy.kubernetes import cluster, pods
 from truss.deploy.kubernetes.conditions import conditions_state
 from truss.deploy.kubernetes.files import manifest_files
 from truss.deploy.kubernetes.permissions import role
-from truss.deploy.options import check_copies
+from truss.deploy.options import check_copies, refuse_unused
 from truss.deploy.plan import File, Plan, Resource
 from truss.deploy.release import Release
 from truss.deploy.target import Feature, Status, option
@@ -29,6 +30,7 @@ class KServeOptions(pods.ClusterOptions, frozen=True, kw_only=True):
         option("Whether KServe makes a Deployment or a Knative Service of it."),
     ] = "Standard"
     timeout: Annotated[int, option("Seconds that an answer may take.")] = 300
+    http2: http2.Http2 = False
 
 
 class KServeTarget:
@@ -57,10 +59,15 @@ class KServeTarget:
     def plan(self, release: Release, options: KServeOptions) -> Plan:
         """The manifests."""
         check_copies(options, self.name, "min_replicas", "max_replicas")
+        if options.mode != "Knative":
+            why = "in this mode, which passes on HTTP/1.1 and HTTP/2 alike"
+            refuse_unused(options, self.name, ["http2"], why, "leave it out, or give --mode Knative")
+        http2.check(release, options.http2, self.name)
         pods.check(release, options, self.name)
         resources = tuple(_resources(release, options))
         files = manifest_files(resources, options.namespace)
-        return Plan(self.name, release.name, resources, files, tuple(_notes(release, options)))
+        notes = tuple(_notes(release, options))
+        return Plan(self.name, release.name, resources, files, notes, asked=not options.http2)
 
     def connect(self, options: KServeOptions) -> cluster.Cluster:
         """The cluster of the kubeconfig."""
@@ -78,7 +85,7 @@ def _resources(release: Release, options: KServeOptions) -> Iterator[Resource]:
 
 def _inference_service(release: Release, options: KServeOptions) -> dict[str, Any]:
     knative = options.mode == "Knative"
-    port_name = "http1" if knative else "http"
+    port_name = http2.port_name(options.http2) if knative else "http"
     container = pods.container_spec(release, options, name=CONTAINER, port_name=port_name)
     every = pods.probes()
     wanted = ("readinessProbe", "livenessProbe") if knative else tuple(every)
@@ -103,6 +110,7 @@ def _inference_service(release: Release, options: KServeOptions) -> dict[str, An
 
 def _notes(release: Release, options: KServeOptions) -> Iterator[str]:
     if options.mode == "Knative":
+        yield from http2.notes(release, options.http2, pods.KNATIVE_WITHOUT_HTTP2)
         yield from pods.knative_notes(options)
     yield from pods.notes(release, options)
 

@@ -157,6 +157,10 @@ def notes(release: Release, options: ClusterOptions) -> Iterator[str]:
         )
 
 
+KNATIVE_WITHOUT_HTTP2 = "Knative passes on no gRPC"
+"""What becomes of gRPC where Knative is told nothing of it: what it passes on is in HTTP/1.1."""
+
+
 def knative_notes(options: ClusterOptions) -> Iterator[str]:
     """What holds where Knative makes the pods, which takes some fields only when its cluster was told to.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from truss.deploy.options import check_copies
+from truss.deploy.options import check_copies, refuse_unused
 from truss.deploy.plan import Plan, Resource, SecretValue
 from truss.deploy.ray import cluster, files
 from truss.deploy.ray.dashboard import Dashboard
@@ -76,6 +76,10 @@ class RayOptions(Options, frozen=True, kw_only=True):
         Literal["nodes", "uv", "pip"],
         option("Who brings the model's Python packages: the nodes have them, or each installs them."),
     ] = "nodes"
+    secrets: Annotated[
+        Literal["sent", "nodes"],
+        option("Who brings the secrets' values: they are sent with it, or the nodes have their variables."),
+    ] = "sent"
     repository: Annotated[
         str,
         option("Where its archive is put, s3://bucket/folder or file:///shared/folder; else on the cluster."),
@@ -149,12 +153,13 @@ def is_in_store(archive: str) -> bool:
 
 def application(release: Release, options: RayOptions) -> dict[str, Any]:
     """The application, as Serve's configs have it."""
-    variables = {variable: SecretValue(name) for variable, name in release.secret_variables.items()}
+    sent = release.secret_variables if options.secrets == "sent" else {}
+    variables = {variable: SecretValue(name) for variable, name in sent.items()}
     runtime: dict[str, Any] = {"working_dir": release.image}
     if variables or release.environment:
         runtime["env_vars"] = {**release.environment, **variables}
     if options.packages != "nodes":
-        runtime[options.packages] = [*_SERVER_NEEDS, *release.config.requirements]
+        runtime[options.packages] = _installed(release, options)
     return {
         "name": release.name,
         "route_prefix": prefix(release, options),
@@ -163,6 +168,17 @@ def application(release: Release, options: RayOptions) -> dict[str, Any]:
         "args": {"deployment": release.name, "secrets": sorted(variables)},
         "deployments": [_deployment(release, options)],
     }
+
+
+def _installed(release: Release, options: RayOptions) -> Any:
+    """The packages that the nodes install: those of PyTorch for CPUs where no GPU is asked for, as in images.
+
+    https://docs.astral.sh/uv/guides/integration/pytorch/#automatic-backend-selection; pip has no such option.
+    """
+    packages = [*_SERVER_NEEDS, *release.config.requirements]
+    if options.packages != "uv" or options.gpus or release.accelerator is not None:
+        return packages
+    return {"packages": packages, "uv_pip_install_options": ["--no-cache", "--torch-backend", "cpu"]}
 
 
 def prefix(release: Release, options: RayOptions) -> str:
@@ -226,6 +242,8 @@ def _check(release: Release, options: RayOptions) -> None:
             hint="give --max-replicas as well, or --min-replicas 1",
         )
     check_copies(options, RayTarget.name, "min_replicas", "max_replicas", by=_GROWING)
+    if not release.secrets:
+        refuse_unused(options, RayTarget.name, ["secrets"], "for a model without secrets", "leave it out")
     if options.gpus > 1 and options.gpus != int(options.gpus):
         raise PlanError(
             f"Ray gives parts of one GPU, or whole ones, not {options.gpus:g}", where="deploy.ray.gpus"
@@ -251,7 +269,9 @@ def _notes(release: Release, options: RayOptions) -> Iterator[str]:
         names = ", ".join(sorted(release.secret_variables))
         yield (
             f"Ray keeps no secrets: {names} are variables of the replicas, which everybody can read who can "
-            "reach the dashboard or run code on the cluster"
+            "reach the dashboard or run code on the cluster; --secrets nodes sends none"
+            if options.secrets == "sent"
+            else f"the nodes have to have the variables {names}"
         )
     gpus = release.accelerator
     if gpus is not None and gpus.kind and gpus.kind not in _KINDS:
