@@ -1,6 +1,8 @@
 """moto's server, and the places where it is not as AWS documents: `python moto_server.py --port PORT`.
 
 - SageMaker's UpdateEndpoint is not in it: an endpoint takes the variants of another config at once.
+- A config must not be deleted while an endpoint changes from it to another: here that is refused until the
+  endpoint was seen in service.
 - An asynchronous endpoint reads no request, puts answers into a bucket of its own, and answers at once as
   well: here it reads the request, puts answers where its config says, and does not.
 - A published version of a Lambda function changes with the function: here it keeps the image it had.
@@ -27,7 +29,7 @@ from moto.ec2.models import EC2Backend
 from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.s3.models import s3_backends
 from moto.sagemaker.exceptions import ValidationError
-from moto.sagemaker.models import FakeEndpoint, sagemaker_backends
+from moto.sagemaker.models import FakeEndpoint, SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.models import SageMakerRuntimeBackend
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
@@ -40,18 +42,43 @@ moto.iam.models.aws_managed_policies_data = json.dumps(some)
 default_user_config["lambda"] = {"use_docker": False}
 
 
+changing: dict[str, str] = {}
+"""The endpoints that were updated and not looked at since, each with the config that it had before."""
+
+
 def update_endpoint(self: SageMakerResponse) -> ActionResult:
     """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html"""
     backend = self.sagemaker_backend
     name, config = self._get_param("EndpointName"), self._get_param("EndpointConfigName")
     endpoint: FakeEndpoint = backend.endpoints[name]
     variants = backend.describe_endpoint_config(config)["ProductionVariants"]
+    changing[name] = endpoint.endpoint_config_name
     endpoint.endpoint_config_name = config
     endpoint.production_variants = endpoint._process_production_variants(variants)
     return ActionResult({"EndpointArn": endpoint.arn})
 
 
 SageMakerResponse.update_endpoint = update_endpoint
+
+describe_endpoint = SageMakerModelBackend.describe_endpoint
+delete_endpoint_config = SageMakerModelBackend.delete_endpoint_config
+
+
+def describe_endpoint_in_service(self: SageMakerModelBackend, endpoint_name: str) -> dict:
+    """Its change is complete."""
+    changing.pop(endpoint_name, None)
+    return describe_endpoint(self, endpoint_name)
+
+
+def delete_endpoint_config_of_no_change(self: SageMakerModelBackend, endpoint_config_name: str) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpointConfig.html"""
+    if endpoint_config_name in changing.values():
+        raise ValidationError(message=f"{endpoint_config_name} is in use while an endpoint is updated.")
+    delete_endpoint_config(self, endpoint_config_name)
+
+
+SageMakerModelBackend.describe_endpoint = describe_endpoint_in_service
+SageMakerModelBackend.delete_endpoint_config = delete_endpoint_config_of_no_change
 
 
 def output_of(runtime: SageMakerRuntimeBackend, endpoint: str) -> dict:

@@ -476,10 +476,18 @@ class SageMakerPlatform(repositories.KeepsImages):
         ]
 
     def roll_back(self, deployment: str, revision: Revision) -> None:
-        """Have the endpoint run the revision, and remove those that came after it."""
+        """Have the endpoint run the revision, and remove those that came after it once it does.
+
+        A config is in use until then: an endpoint that changes from it, and fails to, goes back to it.
+
+        Raises:
+            DeployError: the endpoint does not come to run it.
+        """
         name = f"{_PREFIX}{deployment}-{revision.id}"
         endpoint = f"{_PREFIX}{deployment}"
         self.account.call("sagemaker", "update_endpoint", EndpointName=endpoint, EndpointConfigName=name)
+        what = f"the endpoint {endpoint} to run {name}"
+        self.account.wait("sagemaker", "endpoint_in_service", what, EndpointName=endpoint)
         CONFIG.remove_after(self.account, deployment, name)
         MODEL.remove_after(self.account, deployment, _model_of(self.account, name))
 
