@@ -84,11 +84,17 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
         "TRUSS_BASE_REGISTRY": bench.registry,
         "TRUSS_CACHE_DIR": str(bench.cache),
     }
+
+    def containers(*words):
+        """What the engine says of this Truss's."""
+        return engine.docker("ps", *words, "--filter", f"label=io.truss.container={folder.resolve()}")
+
     watched = Watched(folder, environment)
     try:
         first = watched.ask()
         assert first[:2] == [1, "few"]
-        image = engine.docker("ps", "--format", "{{.Image}}")
+        image = containers("--format", "{{.Image}}")
+        assert image
         beside = file.with_suffix(".new")  # as editors save: written beside, and renamed
         beside.write_text(MODEL.replace("STEP", "2"))
         beside.rename(file)
@@ -101,8 +107,7 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
             lambda: any("not taken up" in line and "syntax error" in line for line in watched.lines)
         )
         assert watched.ask()[:2] == [2, "many"]
-        assert engine.docker("ps", "--format", "{{.Image}}") == image
+        assert containers("--format", "{{.Image}}") == image
     finally:
         watched.stop()
-    # A command that fails in an engine's older builder leaves a container of its own.
-    assert engine.docker("ps", "--all", "--quiet", "--filter", "label=io.truss.container") == ""
+    assert containers("--all", "--quiet") == ""

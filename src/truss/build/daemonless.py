@@ -145,10 +145,10 @@ def _for_platform(
     with ThreadPoolExecutor(1) as pool:  # the registry is asked while wheels are looked for
         pulling = pool.submit(pull_image, reference, platform)
         text = chosen_wheels(wanted, target, options.lock, cache, say)
-        of_wheels = _Wheels(text, wanted, target, cache, say)
-        layers = of_wheels.layers()
         pulled = pulling.result()
-    check_python(pulled.image.config.env, wanted.python, reference)
+    check_python(pulled.image.config.env, wanted.python, reference)  # before wheels are fetched for it
+    of_wheels = _Wheels(text, wanted, target, cache, say)
+    layers = of_wheels.layers()
     digest = truss_digest(own)
     settings = container_settings(pulled.image.config, config, platform, digest)
     stack = [*layers, *server_layers(cache), *baked, *own]
