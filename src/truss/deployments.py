@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from truss import containers, deploy
-from truss.build import Built, LayerCache, Options, add_to_lock, build, found_lock
+from truss.build import Built, LayerCache, Options, add_to_lock, build
 from truss.build.archive import archive
 from truss.build.cache import key_of
+from truss.build.chosen import chosen_lock
+from truss.build.lock import FILE as LOCK
 from truss.build.own import server_layers, truss_digest, truss_layers
 from truss.build.pushes import push
 from truss.config import TrussConfig, read_config
@@ -33,7 +35,6 @@ from truss.deploy import (
 from truss.environments.kept import cache_dir
 from truss.errors import (
     DeployError,
-    ImageError,
     InvalidReferenceError,
     NotDeployedError,
     PlanError,
@@ -180,46 +181,68 @@ class Deployment:
         """The model's secrets that have no value on this machine."""
         return [name for name, value in Secrets(self.config.secrets).items() if value is None]
 
-    def image(self, say: Say = lambda _: None, *, pushed: bool = True) -> str:
+    def check_lock(self) -> None:
+        """See that the image can be made of exactly what the Truss's lock says.
+
+        Raises:
+            ImageError: there is no lock, or it was made for something else.
+            PlanError: the target takes no image, and installs packages itself.
+        """
+        if isinstance(self.target, deploy.ArchiveTarget):
+            raise PlanError(
+                f"{self.target.name} installs packages itself, so that nothing holds it to {LOCK}",
+                hint="pin them in config.yaml, and leave out --locked",
+            )
+        chosen_lock(self.truss_dir, self.config, (), locked=True)
+
+    def image(self, say: Say = lambda _: None, *, pushed: bool = True, locked: bool = False) -> str:
         """The image of the Truss, by its digest: built, and pushed unless it is there.
 
-        For a target that runs no images, the archive that it takes instead.
+        It has exactly the base and wheels of the Truss's lock, if there is one that fits. For a target that
+        runs no images, the archive that it takes instead.
 
         Args:
             say: Told what goes on.
             pushed: Whether it is to be pushed.
+            locked: Whether there has to be a lock that fits.
 
         Raises:
-            PlanError: no repository is known to push it to.
+            PlanError: no repository is known to push it to, or `locked` means nothing to the target.
             ImageError, EnvironmentBuildError, MissingExtraError: it cannot be built or pushed.
             EngineError: the target takes images of this machine's engine, and that refuses.
             DeployError: the platform has a place for images, and refuses it.
         """
-        built = self.built(say)
+        built = self.built(say, locked=locked)
         if pushed:
             self.push(built, say)
         return built.name
 
-    def built(self, say: Say = lambda _: None) -> BuiltImage:
+    def built(self, say: Say = lambda _: None, *, locked: bool = False) -> BuiltImage:
         """The image of the Truss, not pushed yet; nothing is made anywhere but on this machine.
+
+        Args:
+            say: As for `image`; so is `locked`.
+            locked: Whether there has to be a lock that fits.
 
         Raises:
             As `image`.
         """
-        built = self._built(say)
+        if locked:
+            self.check_lock()
+        built = self._built(say, locked)
         if built.archive is None:
             self._cache.keep_text(self._key(), built.name)
         return built
 
-    def _built(self, say: Say) -> BuiltImage:
+    def _built(self, say: Say, locked: bool) -> BuiltImage:
         if isinstance(self.target, deploy.ArchiveTarget):
             packed = archive(self.truss_dir.resolve(), cache_dir() / "archives")
             return BuiltImage(self.target.archive(packed.digest, self.options), archive=packed.path)
         if self.target.repository(self.options) is None:
-            return BuiltImage(containers.build_image(self.truss_dir, say=say))
+            return BuiltImage(containers.build_image(self.truss_dir, locked=locked, say=say))
         storage = self._storage()
         repository = storage.repository if storage is not None else self._repository()
-        made = self._made(self._cache, say)
+        made = self._made(self._cache, say, locked)
         name = Reference.parse(f"{repository}@{made.image.digest}")
         return BuiltImage(str(name), made, storage)
 
@@ -486,18 +509,14 @@ class Deployment:
         server = [str(layer.diff_id) for layer in server_layers(self._cache)]
         return key_of("name", self.target.name, self.name, repr(repository), self._digest(), *server)
 
-    def _made(self, cache: LayerCache, say: Say) -> Built:
+    def _made(self, cache: LayerCache, say: Say, locked: bool) -> Built:
         """The image: of exactly what the lock says, if there is one that fits."""
-        platforms, secrets = (Machine("amd64"),), Secrets(self.config.secrets)
-        lock = found_lock(self.truss_dir)
-        if lock is not None:
-            try:
-                locked = Options(platforms, lock=lock, secrets=secrets)
-                return build(self.truss_dir, self.config, locked, cache, say)
-            except ImageError as error:
-                say(f"The lock is not used: {error.message}")
-        built = build(self.truss_dir, self.config, Options(platforms, secrets=secrets), cache, say)
-        add_to_lock(self.truss_dir, built.lock)
+        platforms = (Machine("amd64"),)
+        lock = chosen_lock(self.truss_dir, self.config, platforms, say, locked=locked)
+        options = Options(platforms, lock=lock, secrets=Secrets(self.config.secrets))
+        built = build(self.truss_dir, self.config, options, cache, say)
+        if lock is None:
+            add_to_lock(self.truss_dir, built.lock)
         return built
 
 

@@ -436,7 +436,13 @@ class TrussHandle:
         return deployment_of(self._truss_dir, to, name=name, options=options)
 
     def deploy(
-        self, to: str | None = None, *, name: str | None = None, image: str | None = None, **options: Any
+        self,
+        to: str | None = None,
+        *,
+        name: str | None = None,
+        image: str | None = None,
+        locked: bool = False,
+        **options: Any,
     ) -> Deployment:
         """Deploy the Truss to a platform, and return once it answers as its examples expect.
 
@@ -444,6 +450,7 @@ class TrussHandle:
             to: The target; this and all others are as for `deployment`.
             name: The name of the deployment.
             image: An image that is pushed already; default: it is built and pushed.
+            locked: Whether it has to be built of a `truss.lock` that fits; default: it is, if there is one.
             options: Options of the target.
 
         Returns:
@@ -455,9 +462,11 @@ class TrussHandle:
             ImageError, EnvironmentBuildError, MissingExtraError: the image cannot be built or pushed.
         """
         found = self.deployment(to, name=name, **options)
+        if locked and image is None:
+            found.check_lock()
         with progress(f"Deploying {found.name} to {found.target.name}"):
             found.changes(found.plan(image))  # says what cannot be before anything is built or pushed
-            found.apply(found.plan(image or found.image()))
+            found.apply(found.plan(image or found.image(locked=locked)))
         return found
 
     # --- containers ---

@@ -123,8 +123,9 @@ def test_they_are_the_same_again_and_say_nothing_of_who_built(built, tmp_path):
     for name in ("config.yaml", "model/model.py", "wheels/near-0.1-py3-none-any.whl"):
         (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_bytes((folder / name).read_bytes())
-    again = bench.build(copy, "again:1", "--platform", "linux/amd64,linux/arm64", cache=tmp_path / "cache")
-    assert again["attached"] == told["attached"]
+    again = bench.build(copy, "again:1", cache=tmp_path / "cache")
+    assert len(again["attached"]) == 2
+    assert again["attached"] == [one for one in told["attached"] if one["subject"] == again["digest"]]
     texts = [json.dumps(documents(Layout.open(layout), told, kind)) for kind in (BILL, STATEMENT)]
     for private in (str(folder), str(tmp_path), "/root", "/home"):
         assert not [text for text in texts if private in text]

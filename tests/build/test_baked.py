@@ -234,7 +234,8 @@ def test_both_builders_bake_what_lies_in_buckets(bench, engine, small, buckets, 
         assert KEYS not in told + engine.docker("inspect", built["reference"])
 
 
-@pytest.mark.parametrize("builder", ["none", "docker"])
+# What a container does when it starts is the same whoever built the image: see test_same_layout.py.
+@pytest.mark.parametrize("builder", ["none", pytest.param("docker", marks=pytest.mark.thorough)])
 def test_a_container_fetches_from_buckets_when_it_starts(bench, engine, small, buckets, monkeypatch, builder):
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     name = f"start-{builder}"

@@ -131,6 +131,14 @@ def auth(password):
     return base64.b64encode(f"{USER}:{password}".encode()).decode()
 
 
+def test_what_is_wrong_with_the_base_is_said_before_wheels_are_fetched(bench, small, tmp_path):
+    base = f"{bench.registry}/nothing:1"
+    words = ("--output", tmp_path / "layout", "--base", base)
+    done = bench.run("build", small("early"), *words, cache=tmp_path / "cache")
+    failed(done, base.removesuffix(":1"), "version '1' was not found")
+    assert "Fetching wheels" not in done.stderr
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_a_base_that_is_not_there(bench, engine, small, tmp_path, builder):

@@ -18,9 +18,6 @@ pytestmark = [
     pytest.mark.xdist_group("images"),
 ]
 
-OURS = ("--filter", "label=io.truss.container")
-"""Of a container engine, what `truss run-image` started."""
-
 MODEL = """\
 import os
 from ours import WORD
@@ -87,11 +84,17 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
         "TRUSS_BASE_REGISTRY": bench.registry,
         "TRUSS_CACHE_DIR": str(bench.cache),
     }
+
+    def containers(*words):
+        """What the engine says of this Truss's."""
+        return engine.docker("ps", *words, "--filter", f"label=io.truss.container={folder.resolve()}")
+
     watched = Watched(folder, environment)
     try:
         first = watched.ask()
         assert first[:2] == [1, "few"]
-        image = engine.docker("ps", *OURS, "--format", "{{.Image}}")
+        image = containers("--format", "{{.Image}}")
+        assert image
         beside = file.with_suffix(".new")  # as editors save: written beside, and renamed
         beside.write_text(MODEL.replace("STEP", "2"))
         beside.rename(file)
@@ -104,7 +107,7 @@ def test_a_saved_edit_answers_and_a_broken_one_does_not(bench, engine, small, tm
             lambda: any("not taken up" in line and "syntax error" in line for line in watched.lines)
         )
         assert watched.ask()[:2] == [2, "many"]
-        assert engine.docker("ps", *OURS, "--format", "{{.Image}}") == image
+        assert containers("--format", "{{.Image}}") == image
     finally:
         watched.stop()
-    assert engine.docker("ps", "--all", "--quiet", *OURS) == ""
+    assert containers("--all", "--quiet") == ""

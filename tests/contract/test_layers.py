@@ -93,7 +93,7 @@ THIRD_PARTY_INSIDE: dict[str, frozenset[str]] = {
     "environments": frozenset({"uv"}),
     "build": frozenset({"tomli"}),
     "weights": frozenset({"gcsfs", "huggingface_hub", "s3fs"}),
-    "oci": frozenset({"certifi", "urllib3", "zlib_ng", "zstandard"}),
+    "oci": frozenset({"certifi", "deflate", "urllib3", "zstandard"}),
 }
 
 # What the adapter of a framework may import, inside a function; its model class may at the top.

@@ -66,7 +66,7 @@ def test_a_layer_does_not_depend_on_folder_user_umask_or_day(tmp_path):
     script = """
 import os, sys, pathlib
 from truss.oci.layer import folder_entries, packed_layer
-from zlib_ng import zlib_ng  # the other user may not read where it is installed
+import deflate  # the other user may not read where it is installed
 os.umask(int(sys.argv[2], 8))
 folder = pathlib.Path(sys.argv[1]); folder.mkdir(parents=True)
 if sys.argv[4] != "0": os.chown(folder, int(sys.argv[4]), int(sys.argv[4])); os.setuid(int(sys.argv[4]))

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from truss.build import wheels
 from truss.build.attestations import attestations
@@ -33,7 +33,7 @@ from truss.errors import ImageError
 from truss.oci import Artifact, Image, ImageIndex, Layer, Platform, build_image, build_index
 from truss.oci.pull import Pulled, pull_image
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Part of every key: raised when the same wheels come to lie in layers in another way."""
 
 
@@ -145,10 +145,10 @@ def _for_platform(
     with ThreadPoolExecutor(1) as pool:  # the registry is asked while wheels are looked for
         pulling = pool.submit(pull_image, reference, platform)
         text = chosen_wheels(wanted, target, options.lock, cache, say)
-        of_wheels = _Wheels(text, wanted, target, cache, say)
-        layers = of_wheels.layers()
         pulled = pulling.result()
-    check_python(pulled.image.config.env, wanted.python, reference)
+    check_python(pulled.image.config.env, wanted.python, reference)  # before wheels are fetched for it
+    of_wheels = _Wheels(text, wanted, target, cache, say)
+    layers = of_wheels.layers()
     digest = truss_digest(own)
     settings = container_settings(pulled.image.config, config, platform, digest)
     stack = [*layers, *server_layers(cache), *baked, *own]
@@ -207,7 +207,7 @@ class _Wheels:
         self.say(f"Packing {group.name}")
         return [self.cache.layer(wheels.entries(folder, group.wheels), group.name)]
 
-    def _key_of_group(self, group: wheels.Group, shared: frozenset[PurePosixPath]) -> str:
+    def _key_of_group(self, group: wheels.Group, shared: frozenset[str]) -> str:
         """What decides what is in a layer: its own wheels, unless they write what others write as well."""
         digests = {one.name: one.sha256 for one in components_of(self.lock, {}) if not one.from_source}
         made_of = [digests.get(normal(wheel.distribution), "") for wheel in group.wheels]

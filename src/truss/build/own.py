@@ -10,7 +10,7 @@ from truss.build.cache import LayerCache, key_of
 from truss.config import TrussConfig
 from truss.oci import Entry, Layer
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Raised when the same files come to lie in layers in another way."""
 
 

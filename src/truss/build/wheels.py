@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from truss.oci import Entry
+from truss.oci import Entry, FileContent
 
 SITE = "/opt/truss/site"
 """Where wheels lie in an image; `PYTHONPATH` names it."""
@@ -29,6 +31,8 @@ _MOST_ALONE = 48
 # What an installer writes about the machine it ran on.
 _OF_THE_INSTALLER = frozenset({"direct_url.json", "uv_cache.json", "REQUESTED", "INSTALLER"})
 
+_SCRIPTS = "bin/"
+
 _INTERPRETER = re.compile(rb"\A#!.*python[^\n]*\n|\A#!/bin/sh\n'''exec' [^\n]*\n' '''\n")
 
 
@@ -38,12 +42,13 @@ class Wheel:
 
     Attributes:
         name: As its metadata folder has it, `scikit_learn-1.5.0`.
-        files: Its files, relative to the folder it was installed into.
+        files: Its files, relative to the folder it was installed into, `/` between the parts; texts, since
+            large wheels have ten thousand and more.
         size: The bytes of all of them.
     """
 
     name: str
-    files: tuple[PurePosixPath, ...]
+    files: tuple[str, ...]
     size: int
 
     @property
@@ -76,7 +81,7 @@ def grouped(wheels: Sequence[Wheel]) -> list[Group]:
     return groups + [Group(f"wheels, group {number}", tuple(rest[number])) for number in sorted(rest)]
 
 
-def shared_files(wheels: Sequence[Wheel]) -> frozenset[PurePosixPath]:
+def shared_files(wheels: Sequence[Wheel]) -> frozenset[str]:
     """The files that several wheels write, so that what is in them depends on who came last."""
     writers = Counter(file for wheel in wheels for file in wheel.files)
     return frozenset(file for file, count in writers.items() if count > 1)
@@ -91,23 +96,35 @@ def entries(folder: Path, wheels: Iterable[Wheel]) -> Iterator[Entry]:
         for file in wheel.files:
             source = folder / file
             place = f"{SITE}/{file}"
-            if file.name == "RECORD" and _is_about(file):
+            if file.endswith("/RECORD") and _is_about(file):
                 yield Entry.file(place, _record(source, wheel.files))
-            elif file.parts[0] == "bin":
+            elif file.startswith(_SCRIPTS):
                 yield Entry.file(
                     place, _INTERPRETER.sub(b"#!/usr/bin/env python3\n", source.read_bytes()), 0o755
                 )
             else:
-                yield Entry.file(place, source, 0o755 if source.stat().st_mode & 0o100 else 0o644)
+                content = FileContent.of(source)
+                yield Entry.file(place, content, 0o755 if content.mode & 0o100 else 0o644)
 
 
 def _wheel(folder: Path, record: Path) -> Wheel:
-    files = sorted({file for file in _recorded(record) if _is_kept(folder, file)})
-    size = sum((folder / file).stat().st_size for file in files)
-    return Wheel(record.parent.name.removesuffix(".dist-info"), tuple(files), size)
+    sizes = {file: _size(f"{folder}/{file}") for file in _recorded(record) if _is_kept(file)}
+    files = sorted((file for file, size in sizes.items() if size is not None), key=_parts)
+    return Wheel(
+        record.parent.name.removesuffix(".dist-info"), tuple(files), sum(filter(None, sizes.values()))
+    )
 
 
-def _recorded(record: Path) -> Iterator[PurePosixPath]:
+def _size(path: str) -> int | None:
+    """The bytes of a file; None where there is none."""
+    try:
+        state = os.stat(path)  # noqa: PTH116  # a path is made for each file of large wheels
+    except OSError:
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None
+
+
+def _recorded(record: Path) -> Iterator[str]:
     """The files that a RECORD lists.
 
     https://packaging.python.org/en/latest/specifications/recording-installed-packages/
@@ -115,35 +132,39 @@ def _recorded(record: Path) -> Iterator[PurePosixPath]:
     with record.open(encoding="utf-8", newline="") as file:
         for row in csv.reader(file):
             if row:
-                yield _below(PurePosixPath(row[0]))
+                yield _below(row[0])
 
 
-def _below(path: PurePosixPath) -> PurePosixPath:
+def _below(path: str) -> str:
     """Scripts are listed as `../../bin/name`, where an environment would have them."""
-    return PurePosixPath(*(part for part in path.parts if part != ".."))
+    return "/".join(part for part in _parts(path) if part not in ("", ".", ".."))
 
 
-def _is_kept(folder: Path, file: PurePosixPath) -> bool:
-    about_installer = file.name in _OF_THE_INSTALLER and _is_about(file)
-    return not about_installer and file.suffix != ".pyc" and (folder / file).is_file()
+def _is_kept(file: str) -> bool:
+    about_installer = file.rpartition("/")[2] in _OF_THE_INSTALLER and _is_about(file)
+    return not about_installer and not file.endswith(".pyc")
 
 
-def _is_about(file: PurePosixPath) -> bool:
+def _is_about(file: str) -> bool:
     """Whether it is of a distribution's own metadata: some carry others, with theirs, in their folders."""
-    return len(file.parts) == 2 and file.parent.suffix == ".dist-info"
+    folder, *names = _parts(file)
+    return len(names) == 1 and folder.endswith(".dist-info")
 
 
-def _record(source: Path, files: Sequence[PurePosixPath]) -> bytes:
+def _record(source: Path, files: Sequence[str]) -> bytes:
     """The RECORD with the files that are in the image; scripts are other bytes there, so without hashes."""
-    rows: Mapping[PurePosixPath, list[str]]
+    rows: Mapping[str, list[str]]
     with source.open(encoding="utf-8", newline="") as file:
-        rows = {_below(PurePosixPath(row[0])): row for row in csv.reader(file) if row}
+        rows = {_below(row[0]): row for row in csv.reader(file) if row}
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     for path in files:
-        is_script = path.parts[0] == "bin"
-        writer.writerow([str(path), *(("", "") if is_script else rows[path][1:])])
+        writer.writerow([path, *(("", "") if path.startswith(_SCRIPTS) else rows[path][1:])])
     return out.getvalue().encode()
+
+
+def _parts(path: str) -> list[str]:
+    return path.split("/")
 
 
 def _group_of(name: str) -> int:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @click.option(
     "--image", metavar="REF", help="An image that is pushed already; by default it is built and pushed."
 )
+@click.option(
+    "--locked", is_flag=True, help="Refuse unless truss.lock fits; by default it is used if it does."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option(
     "--out",
@@ -38,6 +41,7 @@ def command(
     to: str | None,
     name: str | None,
     image: str | None,
+    locked: bool,
     only_plan: bool,
     out: Path | None,
     yes: bool,
@@ -51,13 +55,17 @@ def command(
     examples. When it does not answer as expected, what ran before runs again. Options of the target follow
     like any other, e.g. --region eu-west-1; those that a Truss always wants are in its config under `deploy`.
     """
+    if locked and image is not None:
+        raise click.UsageError("--locked is about an image that is built, and --image names one that is")
     deployment = chosen(words, to, name)
+    if locked:
+        deployment.check_lock()
     if out is not None:
         return _write(deployment.plan(image), out, as_json=as_json)
     if only_plan:
         return _show(deployment, image, as_json=as_json)
     deployment.plan(image)  # before an image is built that the target cannot run
-    built = None if image else deployment.built(note)
+    built = None if image else deployment.built(note, locked=locked)
     plan = deployment.plan(built.name if built else image)
     changes = deployment.changes(plan)
     _tell(plan, changes)

@@ -7,6 +7,7 @@ all need the same thing, and nothing more: `size`, and `blocks(start)`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,13 @@ class FileContent:
         path: The file.
         size: How many bytes it had, and must still have.
         modified_ns: When it was last written, in nanoseconds, and must still have been.
+        mode: Its kind and permissions, as `os.stat` has them.
     """
 
     path: Path
     size: int
     modified_ns: int
+    mode: int
 
     @classmethod
     def of(cls, path: Path) -> FileContent:
@@ -73,9 +76,9 @@ class FileContent:
             state = path.stat()
         except OSError as error:
             raise _unreadable(path, error) from error
-        if not path.is_file():
+        if not stat.S_ISREG(state.st_mode):
             raise ImageError("only regular files can be read into an image", where=str(path))
-        return cls(path, state.st_size, state.st_mtime_ns)
+        return cls(path, state.st_size, state.st_mtime_ns, state.st_mode)
 
     def blocks(self, start: int = 0) -> Iterator[bytes]:
         """The bytes from `start` to the end.

@@ -138,8 +138,10 @@ def _upload(
 
         if stop.is_set():
             raise CancelledError
+        # What goes in one request is never gone on with, and most blobs do.
+        noted = sessions if blob.size > chunk_size else NOTHING_NOTED
         try:
-            with sessions.of(repository.registry.origin, repository.name, blob.digest) as note:
+            with noted.of(repository.registry.origin, repository.name, blob.digest) as note:
                 done = Upload(
                     repository, blob, chunk_size=chunk_size, moved=moved, stop=stop, note=note
                 ).run()
