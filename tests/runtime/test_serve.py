@@ -38,6 +38,7 @@ TRICKS = """
             if "wait_for" in request:
                 while not os.path.exists(request["wait_for"]):
                     time.sleep(0.01)
+            time.sleep(request.get("seconds", 0))
             return {"pid": os.getpid(), "names": sorted(request), "inputs": request.get("inputs")}
 """
 
@@ -218,6 +219,16 @@ def test_sigterm_answers_what_was_accepted_and_exits_0(tricks, tmp_path):
     caller.join()
     assert answers[0].status == 200
     assert tricks.process.wait(30) == 0
+
+
+def test_connections_are_taken_after_sigterm_for_as_long_as_the_config_says(make_truss):
+    with running_server(make_truss(TRICKS, "runtime: {timeouts: {notice: 600, grace: 1200}}")) as server:
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: server.request("GET", "/readyz").status == 503, "still says it is ready")
+        assert server.predict({"seconds": 1.2}).status == 200  # of computing
+        assert server.predict({}).status == 200  # on a connection of its own
+        server.process.send_signal(signal.SIGTERM)  # again
+        assert server.process.wait(30) == 0
 
 
 def depth(server, sample):

@@ -359,7 +359,7 @@ def container(folder, **variables):
     reader.start()
     try:
         yield running
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
         process.kill()
@@ -418,3 +418,5 @@ def test_no_connection_is_taken_on_cloud_run_before_the_server_is_ready(tmp_path
 def test_the_end_does_not_wait_for_a_server_that_is_not_ready(tmp_path):
     with container(make_gated(tmp_path / "early"), PORT="{port}", K_SERVICE="s") as running:
         running.wait_until(lambda: any("waiting" in line for line in running.log), "does not start it")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0

@@ -61,7 +61,7 @@ def endpoint(start):
     )
     container.wait_until(lambda: container.ask("GET", "/ping").status == 200, "it does not answer")
     yield container
-    container.process.send_signal(signal.SIGTERM)
+    container.process.send_signal(signal.SIGINT)
     assert container.process.wait(30) == 0, "".join(container.log)
 
 
