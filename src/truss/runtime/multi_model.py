@@ -221,6 +221,8 @@ class Models:
             )
         self._set_up_log(config)
         say_what_is_not_installed(config)
+        if config.runtime.grpc.port is not None:
+            logger.warning("%s: runtime.grpc is not heeded: of several models none is served by gRPC", folder)
         config = replace(config, runtime=replace(config.runtime, exit_on_load_failure=True))
         environments = worker_environment(config.runtime.workers or 0, dict(os.environ))
         failure: asyncio.Future[TrussError] = asyncio.get_running_loop().create_future()

@@ -31,7 +31,7 @@ from truss.runtime.arena import Arena
 from truss.runtime.devices import worker_environment
 from truss.runtime.forked import starters
 from truss.runtime.listener import BACKLOG, address, listen
-from truss.runtime.platform import PLAIN, Platform
+from truss.runtime.platform import GRPC_VARIABLE, PLAIN, Platform
 from truss.runtime.process import Spawned
 from truss.runtime.stopping import Stop
 from truss.runtime.tls import Tls
@@ -105,6 +105,12 @@ def serve(
     if watch and config.docker_server is not None:
         raise ServerStartError(
             "edits of another program's code cannot be taken up", hint="serve without --watch"
+        )
+    if platform.grpc_port is not None and config.docker_server is not None:
+        raise ServerStartError(
+            "gRPC is served for model classes, not for a server of somebody else's",
+            where=f"--grpc_port or {GRPC_VARIABLE}",
+            hint="leave it out; clients reach the gRPC port that the server opens itself",
         )
     if config.docker_server is not None:
         return _serve_wrapped(config, config.docker_server, truss_dir, listener, listening, platform, tls)

@@ -100,6 +100,12 @@ def test_models_are_loaded_asked_and_unloaded(endpoint, unpacked):
     assert endpoint.ask("POST", "/models/twice/invoke", {"instances": [1]}).json()["predictions"] == [2]
 
 
+def test_that_none_is_served_by_grpc_is_said(endpoint, unpacked):
+    asked = unpacked("grpc", 2, "runtime: {grpc: {port: 8081}}\n")
+    assert endpoint.ask("POST", "/models", asked).status == 200
+    endpoint.wait_until(lambda: any("runtime.grpc" in line for line in endpoint.log), "it does not say so")
+
+
 def test_what_cannot_be_loaded_says_why_and_leaves_the_others(endpoint, unpacked, tmp_path):
     assert endpoint.ask("POST", "/models", unpacked("good", 2)).status == 200
     unlucky = endpoint.ask("POST", "/models", unpacked("unlucky", 13))
