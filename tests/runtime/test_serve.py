@@ -150,6 +150,9 @@ def test_unknown_routes_and_wrong_methods(double):
     assert "/v1/models/model:predict" in error_of(missing)["hint"]
     wrong = double.request("GET", "/v1/models/model:predict")
     assert (wrong.status, error_of(wrong)["type"]) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["allow"]
+    for method, path, allowed in (("PUT", "/readyz", "HEAD, GET"), ("GET", "/v1/completions", "POST")):
+        assert double.request(method, path).headers["allow"] == allowed
 
 
 def test_bodies_over_the_limit_are_refused(make_truss):

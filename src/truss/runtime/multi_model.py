@@ -167,7 +167,9 @@ class Models:
             )
         if method not in methods:
             known = " or ".join(methods)
-            raise MethodNotAllowedError(f"{path} takes {known}, not {method}", hint=f"send {known}")
+            raise MethodNotAllowedError(
+                f"{path} takes {known}, not {method}", allowed=methods, hint=f"send {known}"
+            )
         return await found[route, method]()
 
     async def _list(self) -> Reply:

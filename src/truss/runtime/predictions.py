@@ -20,6 +20,7 @@ from truss.config import Runtime, parse_size
 from truss.errors import (
     BodyTooLargeError,
     InvalidInputError,
+    MethodNotAllowedError,
     QueueFullError,
     TrussError,
     UnauthorizedError,
@@ -335,6 +336,8 @@ def error_reply(error: TrussError, request_id: bytes, *, debug: bool, codec: int
 def _headers_of(error: TrussError) -> Headers:
     if isinstance(error, UnauthorizedError):
         return [(b"www-authenticate", b'Bearer realm="truss"')]
+    if isinstance(error, MethodNotAllowedError):
+        return [(b"allow", ", ".join(error.allowed).encode())]
     if isinstance(error, QueueFullError):
         return [(b"retry-after", str(error.retry_after).encode())]
     return [(b"retry-after", b"1")] if error.status == 503 else ()
