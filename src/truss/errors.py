@@ -299,14 +299,14 @@ class RouteNotFoundError(RequestError):
 
 
 class MethodNotAllowedError(RequestError):
-    """The route exists, under another method; `allowed` says under which."""
+    """The route exists, under another method; `allowed` names those that it takes."""
 
     status = 405
     type = "method_not_allowed"
 
-    def __init__(self, message: str, *, allowed: Sequence[str], hint: str | None = None) -> None:
+    def __init__(self, message: str, *, allowed: Sequence[str] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.allowed = allowed
+        self.allowed = tuple(allowed)
 
 
 class ModelExistsError(RequestError):

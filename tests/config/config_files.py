@@ -157,6 +157,8 @@ def _top(found: dict[str, Any]) -> dict[str, Any]:
         found["model_cache"] = found["model_cache"][:1]
     if (found.get("docker_server") or {}).get("run_as_user_id") is not None:
         found.pop("runtime", None)
+    if found.get("docker_server") is not None and found.get("runtime"):
+        found["runtime"] = {key: value for key, value in found["runtime"].items() if key != "grpc"}
     return found
 
 

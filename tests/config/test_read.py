@@ -179,6 +179,8 @@ WEIGHTS = "weights:\n- {source: 's3://a', mount_location: /a"
         ("environment_variables: {1: a}\n", 1, "environment_variables.1", "not text"),
         ("requirements: [a]\nrequirements_file: r.txt\n", 2, "requirements_file", "with `requirements`"),
         (f"a: 1\n{SERVER}}}\n", 2, "docker_server", "needs `start_command`"),
+        (f"{SERVER}, start_command: x}}\nruntime: {{grpc: {{port: 8081}}}}\n", 1,
+         "docker_server", "with `runtime.grpc.port`"),
         (f"{SERVER}, start_command: x, run_as_user_id: 0}}\n", 1,
          "docker_server.run_as_user_id", "cannot be 0"),
         ("base_image:\n  docker_auth: {auth_method: aws_oidc, aws_oidc_region: x}\n", 2,

@@ -174,7 +174,7 @@ class Client:
 
 def test_sigterm_under_load_answers_every_accepted_request(square):
     """What has been sent on a connection that the server took is computed, and answered as itself."""
-    with square("idempotent: false") as (server, _):
+    with square("idempotent: false, timeouts: {notice: 0.5}") as (server, _):
         outcomes = {}
 
         def ask_until_refused(seed):

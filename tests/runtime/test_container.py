@@ -2,8 +2,10 @@
 
 import pytest
 
+from truss.config import Timeouts
 from truss.runtime.container import main
 from truss.runtime.platform import Platform, platform_of
+from truss.runtime.stopping import Ending
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,23 @@ def test_a_name_may_be_given():
 
 
 @pytest.mark.parametrize(
-    ("variables", "grace"),
-    [({}, 30), ({"FLY_APP_NAME": "a"}, 3), ({"K_SERVICE": "a"}, 8), ({"TRUSS_GRACE_SECONDS": "12"}, 10)],
+    ("variables", "ending"),
+    [
+        ({}, (30, 2)),
+        ({"FLY_APP_NAME": "a"}, (3, 1.5)),
+        ({"K_SERVICE": "a"}, (8, 2)),
+        ({"TRUSS_GRACE_SECONDS": "12"}, (10, 2)),
+        ({"TRUSS_GRACE_SECONDS": "2"}, (0, 0)),
+    ],
 )
-def test_finishing_takes_no_longer_than_the_platform_waits(variables, grace):
-    assert platform_of([], variables).grace(30) == grace
-    assert Platform().grace(30) == 30
+def test_the_end_takes_no_longer_than_the_platform_waits(variables, ending):
+    """And new connections are taken for two seconds of it, or half where it is short."""
+    assert platform_of([], variables).ending(Timeouts()) == Ending(*ending)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "notice"),
+    [(Timeouts(notice=10), 10), (Timeouts(notice=20), 15), (Timeouts(notice=0), 0), (Timeouts(grace=0), 0)],
+)
+def test_how_long_connections_are_taken_may_be_said(timeouts, notice):
+    assert Platform().ending(timeouts) == Ending(timeouts.grace, notice)

@@ -1,5 +1,6 @@
 """What a server tells about its model: OpenAPI held against what it does, the page, the clients on it."""
 
+import gzip
 import http.client
 import http.server
 import json
@@ -489,6 +490,27 @@ def test_bodies_in_several_parts_are_refused_with_what_to_send(server, path):
     assert "base64" in response.body.decode()
     if path != "/v2/models/model/infer":
         assert response.json()["error"]["type"] == "unsupported_body"
+
+
+def test_a_size_of_json_that_is_no_number_is_said_to_be_none(server):
+    headers = {"inference-header-content-length": "x"}
+    response = server.request("POST", "/v2/models/model/infer", b"{}", headers)
+    assert (response.status, "is no number" in response.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/model:predict", "/v2/models/model/infer"])
+def test_compressed_bodies_are_refused_as_such(server, path):
+    body = gzip.compress(json.dumps({"inputs": [{"area": 2, "rooms": 3}]}).encode())
+    response = server.request("POST", path, body, {"content-encoding": "gzip"})
+    assert response.status == 415
+    assert "Content-Encoding: gzip" in response.body.decode()
+
+
+def test_a_character_set_for_an_encoding_is_let_pass(server):
+    body = json.dumps({"inputs": [{"area": 2, "rooms": 3}]}).encode()
+    for encoding in ("utf-8", "identity"):
+        headers = {"content-encoding": encoding}
+        assert server.request("POST", "/v1/models/model:predict", body, headers).json() == {"prices": [6.0]}
 
 
 @pytest.mark.parametrize("size", [0, 100, 3_000_000])

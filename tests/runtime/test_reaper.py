@@ -18,6 +18,7 @@ import threading
 import psutil
 import pytest
 
+import truss
 from truss.testing.server import RunningServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process 1 of a container is Linux's")
@@ -40,7 +41,12 @@ def container(folder):
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "truss.runtime.container"],
-        env={"PATH": os.environ["PATH"], "TRUSS_DIR": str(folder), "PORT": str(port)},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(pathlib.Path(truss.__file__).parents[1]),  # the sources under test
+            "TRUSS_DIR": str(folder),
+            "PORT": str(port),
+        },
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=get_orphans,

@@ -38,6 +38,7 @@ TRICKS = """
             if "wait_for" in request:
                 while not os.path.exists(request["wait_for"]):
                     time.sleep(0.01)
+            time.sleep(request.get("seconds", 0))
             return {"pid": os.getpid(), "names": sorted(request), "inputs": request.get("inputs")}
 """
 
@@ -149,7 +150,9 @@ def test_unknown_routes_and_wrong_methods(double):
     assert "/v1/models/model:predict" in error_of(missing)["hint"]
     wrong = double.request("GET", "/v1/models/model:predict")
     assert (wrong.status, error_of(wrong)["type"]) == (405, "method_not_allowed")
-    assert wrong.headers["allow"] == "POST"
+    assert "POST" in wrong.headers["allow"]
+    for method, path, allowed in (("PUT", "/readyz", "HEAD, GET"), ("GET", "/v1/completions", "POST")):
+        assert double.request(method, path).headers["allow"] == allowed
 
 
 def test_bodies_over_the_limit_are_refused(make_truss):
@@ -219,6 +222,16 @@ def test_sigterm_answers_what_was_accepted_and_exits_0(tricks, tmp_path):
     caller.join()
     assert answers[0].status == 200
     assert tricks.process.wait(30) == 0
+
+
+def test_connections_are_taken_after_sigterm_for_as_long_as_the_config_says(make_truss):
+    with running_server(make_truss(TRICKS, "runtime: {timeouts: {notice: 600, grace: 1200}}")) as server:
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: server.request("GET", "/readyz").status == 503, "still says it is ready")
+        assert server.predict({"seconds": 1.2}).status == 200  # of computing
+        assert server.predict({}).status == 200  # on a connection of its own
+        server.process.send_signal(signal.SIGTERM)  # again
+        assert server.process.wait(30) == 0
 
 
 def depth(server, sample):

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import truss
 from truss.cli.checks import check
 from truss.testing.server import RunningServer, running_server
 
@@ -346,12 +347,16 @@ def test_other_protocols_and_unannounced_ends_pass_through(tmp_path):
         assert server.request("GET", "/x").body == b"ok"
 
 
+BARE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(truss.__file__).parents[1])}
+"""A container's variables, and where the sources under test are."""
+
+
 @contextlib.contextmanager
 def container(folder, **variables):
     """The program of a container over a Truss, with a platform's variables; its port is in one of them."""
     port = free_port()
     told = {name: value.format(port=port) for name, value in variables.items()}
-    environment = {"PATH": os.environ["PATH"], "TRUSS_DIR": str(folder), **told}
+    environment = {**BARE, "TRUSS_DIR": str(folder), **told}
     command = [sys.executable, "-m", "truss.runtime.container", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     running = RunningServer(process, f"http://127.0.0.1:{port}")
@@ -359,7 +364,7 @@ def container(folder, **variables):
     reader.start()
     try:
         yield running
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
         process.kill()
@@ -383,6 +388,15 @@ def test_the_program_of_a_container_wraps_it_too(tmp_path):
     with container(make(tmp_path / "contained"), PORT="{port}") as running:
         running.wait_ready()
         assert running.request("POST", "/invocations", b"{}").json()["path"] == "/generate"
+
+
+def test_a_port_for_grpc_is_refused(tmp_path):
+    variables = {**BARE, "TRUSS_DIR": str(make(tmp_path / "grpc")), "TRUSS_GRPC_PORT": "1234"}
+    command = [sys.executable, "-m", "truss.runtime.container", "serve", "--port", str(free_port())]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "TRUSS_GRPC_PORT: gRPC is served for model classes" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_routes_and_port_are_those_that_vertex_chooses(tmp_path):
@@ -418,3 +432,5 @@ def test_no_connection_is_taken_on_cloud_run_before_the_server_is_ready(tmp_path
 def test_the_end_does_not_wait_for_a_server_that_is_not_ready(tmp_path):
     with container(make_gated(tmp_path / "early"), PORT="{port}", K_SERVICE="s") as running:
         running.wait_until(lambda: any("waiting" in line for line in running.log), "does not start it")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0

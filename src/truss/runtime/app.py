@@ -238,8 +238,9 @@ class App:
         answer = routes.get("GET" if method == "HEAD" else method)
         if answer is None:
             known = " or ".join(routes)
+            allowed = ("HEAD", *routes) if "GET" in routes else tuple(routes)
             raise MethodNotAllowedError(
-                f"{path} takes {known}, not {method}", allowed=list(routes), hint=f"send {known}"
+                f"{path} takes {known}, not {method}", allowed=allowed, hint=f"send {known}"
             )
         return answer
 
@@ -260,7 +261,7 @@ class App:
         if asked is None or request.delivery != Delivery.EVENTS:
             raise MethodNotAllowedError(
                 f"{exchange.scope['path']} takes POST",
-                allowed=["POST"],
+                allowed=("POST", "GET"),
                 hint="send POST; GET ...?request=JSON is for clients that accept text/event-stream only",
             )
         request.codec = Codec.JSON

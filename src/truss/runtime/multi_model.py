@@ -48,7 +48,7 @@ from truss.runtime.predictions import Reply, Request, error_reply
 from truss.runtime.process import Spawned
 from truss.runtime.protocols.routes import LIVE_PATHS, READY_PATHS
 from truss.runtime.room import free_memory, size_of
-from truss.runtime.serve import Stop, http_server, run, say_what_is_not_installed
+from truss.runtime.serve import HttpStop, http_server, run, say_what_is_not_installed
 from truss.runtime.tls import Tls
 
 logger = logging.getLogger("truss.serve")
@@ -223,6 +223,8 @@ class Models:
             )
         self._set_up_log(config)
         say_what_is_not_installed(config)
+        if config.runtime.grpc.port is not None:
+            logger.warning("%s: runtime.grpc is not heeded: of several models none is served by gRPC", folder)
         config = replace(config, runtime=replace(config.runtime, exit_on_load_failure=True))
         environments = worker_environment(config.runtime.workers or 0, dict(os.environ))
         failure: asyncio.Future[TrussError] = asyncio.get_running_loop().create_future()
@@ -347,13 +349,13 @@ def serve_models(host: str, platform: Platform, tls: Tls | None = None) -> int:
 
 async def _serve(listener: socket.socket, platform: Platform, tls: Tls | None) -> int:
     settings = TrussConfig().runtime
-    grace = platform.grace(settings.timeouts.grace)
-    models = Models(grace)
+    ending = platform.ending(settings.timeouts)
+    models = Models(ending.grace)
     context = None if tls is None else tls.context()
-    server = http_server(models, "auto", settings.transport, grace, context)
+    server = http_server(models, "auto", settings.transport, context)
     if tls is not None and context is not None:
         tls.take_up_renewals(context)
-    stop = Stop(server, models, listener, None)
+    stop = HttpStop(server, models, listener, ending, None)
     with stop.on_signals():
         logger.info("listening on %s for models", address(listener, "http" if tls is None else "https"))
         await server.serve(sockets=[listener])

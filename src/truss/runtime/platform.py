@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from truss.config import Timeouts
 from truss.errors import ServerStartError, TrussError
+from truss.runtime.stopping import Ending
 
 DEFAULT_PORT = 8080
 
@@ -46,7 +48,7 @@ class Platform:
 
     Attributes:
         port: The port to listen on.
-        most_grace: The most seconds that finishing requests may take after the signal to stop.
+        most_grace: The most seconds that the end may take after the signal to stop.
         listen_when_ready: Whether to take no connection before the model is loaded: where the platform
             knows no other sign of readiness.
         model_name: A name for the model in paths, besides the config's.
@@ -64,9 +66,13 @@ class Platform:
     on_load_failure: Callable[[TrussError], None] | None = None
     multi_model: bool = False
 
-    def grace(self, configured: float) -> float:
-        """Seconds for finishing requests: those configured, or less where the platform kills before."""
-        return configured if self.most_grace is None else min(configured, self.most_grace)
+    def ending(self, configured: Timeouts) -> Ending:
+        """The time that stopping takes: as configured, or less where the platform kills before.
+
+        New connections are taken for half of it at most, so that the last ones have time to be answered.
+        """
+        grace = configured.grace if self.most_grace is None else min(configured.grace, self.most_grace)
+        return Ending(grace, min(configured.notice, grace / 2))
 
 
 PLAIN = Platform()

@@ -67,6 +67,8 @@ _CODECS: dict[bytes, int] = {
 _DELIVERIES = {_JSON_TYPE: Delivery.WHOLE, b"text/event-stream": Delivery.EVENTS}
 _NOT_KEPT = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Proxies between here and a browser are to pass events on as they come."""
+_COMPRESSIONS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress"})
+"""Of `Content-Encoding`; clients that name a character set there mean the body as it is."""
 _OPENAI = (Codec.CHAT, Codec.COMPLETIONS, Codec.EMBEDDINGS)
 
 
@@ -109,7 +111,7 @@ class Request:
 
         Raises:
             InvalidInputError: the timeout is not a positive number.
-            UnsupportedBodyError: the body comes in several parts.
+            UnsupportedBodyError: the body comes in several parts, or compressed.
         """
         for name, value in headers:
             if name == b"content-length":
@@ -126,6 +128,8 @@ class Request:
                 self.delivery = _delivery(value)
             elif name == b"x-request-timeout":
                 self.timeout = _seconds(value)
+            elif name == b"content-encoding" and value.strip().lower() in _COMPRESSIONS:
+                raise _no_compression(value)
 
     def facts(self) -> dict[str, Any]:
         """What was sent besides the body."""
@@ -336,10 +340,10 @@ def error_reply(error: TrussError, request_id: bytes, *, debug: bool, codec: int
 def _headers_of(error: TrussError) -> Headers:
     if isinstance(error, UnauthorizedError):
         return [(b"www-authenticate", b'Bearer realm="truss"')]
-    if isinstance(error, QueueFullError):
-        return [(b"retry-after", str(error.retry_after).encode())]
     if isinstance(error, MethodNotAllowedError):
         return [(b"allow", ", ".join(error.allowed).encode())]
+    if isinstance(error, QueueFullError):
+        return [(b"retry-after", str(error.retry_after).encode())]
     return [(b"retry-after", b"1")] if error.status == 503 else ()
 
 
@@ -363,6 +367,13 @@ def _no_multipart() -> UnsupportedBodyError:
         "bodies in several parts (multipart/form-data) are not read",
         hint='send one JSON body, with files in base64: {"inputs": ["..."]}; or the bytes of one file as they'
         " are, with their own Content-Type, such as image/png, application/x-npy or text/csv",
+    )
+
+
+def _no_compression(encoding: bytes) -> UnsupportedBodyError:
+    return UnsupportedBodyError(
+        f"compressed bodies (Content-Encoding: {encoding.decode('latin-1')}) are not read",
+        hint="send the body as it is, without Content-Encoding",
     )
 
 

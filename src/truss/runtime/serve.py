@@ -13,13 +13,12 @@ import functools
 import gc
 import logging
 import os
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -31,9 +30,10 @@ from truss.runtime.allocator import keep_freed_memory
 from truss.runtime.arena import Arena
 from truss.runtime.devices import worker_environment
 from truss.runtime.forked import starters
-from truss.runtime.listener import BACKLOG, address, listen, take_no_more
-from truss.runtime.platform import PLAIN, Platform
+from truss.runtime.listener import BACKLOG, address, listen
+from truss.runtime.platform import GRPC_VARIABLE, PLAIN, Platform
 from truss.runtime.process import Spawned
+from truss.runtime.stopping import Stop
 from truss.runtime.tls import Tls
 
 if TYPE_CHECKING:
@@ -45,18 +45,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("truss.serve")
 
-DRAIN_SECONDS = 1.0
-"""How long new connections are still taken after readiness fails on SIGTERM: load balancers need a
-moment to notice. SIGINT comes from a person, who does not want to wait."""
-
 _LOOK_SECONDS = 0.02
 """How often is looked whether the model is loaded, where nothing may connect before."""
 
+_LEAST_SECONDS = 1.0
+"""For writing what was answered last, however little is left of the grace."""
+
 _LAST_BYTES_SECONDS = 1.0
 """For what gRPC has written last to go on to its clients."""
-
-ACCEPT_SECONDS = 0.05
-"""Time for the event loop to accept what the kernel has completed when no new connection may begin."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s after which common load balancers drop idle connections: the side that closes
@@ -109,6 +105,12 @@ def serve(
     if watch and config.docker_server is not None:
         raise ServerStartError(
             "edits of another program's code cannot be taken up", hint="serve without --watch"
+        )
+    if platform.grpc_port is not None and config.docker_server is not None:
+        raise ServerStartError(
+            "gRPC is served for model classes, not for a server of somebody else's",
+            where=f"--grpc_port or {GRPC_VARIABLE}",
+            hint="leave it out; clients reach the gRPC port that the server opens itself",
         )
     if config.docker_server is not None:
         return _serve_wrapped(config, config.docker_server, truss_dir, listener, listening, platform, tls)
@@ -201,15 +203,15 @@ async def _serve(
 
     front = front_of(truss_dir, config, start, arena, platform.model_name)
     pool, predictions = front.pool, front.predictions
-    grace = platform.grace(config.runtime.timeouts.grace)
     grpc = _grpc(config, platform, (pool, predictions, front.service))
     http = http_protocol(predictions, None if grpc is None else grpc.passages)
-    server = http_server(front.app, http, config.runtime.transport, grace, context)
+    server = http_server(front.app, http, config.runtime.transport, context)
     if grpc is not None and context is not None:
         context.set_alpn_protocols(ALPN)
     if tls is not None and context is not None:
         tls.take_up_renewals(context, None if grpc is None else grpc.server.renew)
-    stop = Stop(server, predictions, listener, platform.on_load_failure)
+    ending = platform.ending(config.runtime.timeouts)
+    stop = HttpStop(server, predictions, listener, ending, platform.on_load_failure)
     pool.on_fatal = stop.fail
     await pool.open(spawned)
     watcher = None if edits is None else asyncio.get_running_loop().create_task(edits(pool.renew))
@@ -218,7 +220,7 @@ async def _serve(
         if platform.listen_when_ready:
             await _loaded(pool, server)
         if not server.should_exit:
-            async with contextlib.nullcontext() if grpc is None else grpc.beside(listener, tls, stop, grace):
+            async with contextlib.nullcontext() if grpc is None else grpc.beside(listener, tls, stop):
                 on_listening()
                 await server.serve(sockets=[listener])
     if watcher is not None:
@@ -236,9 +238,7 @@ class _Grpc:
     passages: Passages
 
     @contextlib.asynccontextmanager
-    async def beside(
-        self, listener: socket.socket, tls: Tls | None, stop: Stop, grace: float
-    ) -> AsyncIterator[None]:
+    async def beside(self, listener: socket.socket, tls: Tls | None, stop: Stop) -> AsyncIterator[None]:
         """Serve it for as long as HTTP, and finish what was begun within the same grace."""
         host, http_port = listener.getsockname()[:2]
         own = None if self.port == http_port else self.port
@@ -250,13 +250,17 @@ class _Grpc:
         if port is not None:
             logger.info("listening for gRPC on %s:%d", host, port)
 
-        async def end(sign: asyncio.Event, seconds: float) -> None:
-            await sign.wait()
-            await self.server.stop(seconds)
+        async def drain() -> None:
+            await stop.exiting.wait()
+            await self.server.stop(stop.left)
+
+        async def cut() -> None:
+            await stop.forced.wait()
+            await self.server.stop(0.0)
 
         loop = asyncio.get_running_loop()
-        draining = loop.create_task(end(stop.exiting, grace))  # HTTP finishes from then on, too
-        cutting = loop.create_task(end(stop.forced, 0.0))
+        draining = loop.create_task(drain())  # HTTP finishes from then on, too
+        cutting = loop.create_task(cut())
         try:
             yield
         finally:
@@ -291,7 +295,6 @@ def http_server(
     app: Any,
     http: Any,
     transport: Transport,
-    grace: float,
     context: ssl.SSLContext | None,
 ) -> Any:
     """The server of HTTP.
@@ -300,7 +303,6 @@ def http_server(
         app: The ASGI application.
         http: uvicorn's protocol class of connections, or what it calls one.
         transport: The config's, for websockets.
-        grace: Seconds for finishing what was begun.
         context: How connections are encrypted, if they are.
 
     Raises:
@@ -334,7 +336,6 @@ def http_server(
         proxy_headers=False,  # nothing here looks at a client's address
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, int(grace)),
         backlog=BACKLOG,
     )
     settings.load()
@@ -342,69 +343,25 @@ def http_server(
     return Server(settings)
 
 
-class Draining(Protocol):
-    """What is told that the server is about to stop."""
+class HttpStop(Stop):
+    """Ends uvicorn's server by the same signals.
 
-    draining: bool
-
-
-class Stop:
-    """Turns signals, and a model that cannot be loaded, into an orderly end.
-
-    Attributes:
-        exit_status: Of the process.
-        exiting: Set when nothing more is accepted.
-        forced: Set when what was accepted is not to be waited for.
+    Args:
+        server: It.
+        others: As `Stop` takes them.
     """
 
-    def __init__(
-        self,
-        server: Any,
-        served: Draining,
-        listener: socket.socket,
-        on_load_failure: Callable[[TrussError], None] | None,
-    ) -> None:
+    def __init__(self, server: Any, *others: Any) -> None:
+        super().__init__(*others)
         self._server = server
-        self._on_load_failure = on_load_failure
-        self._served = served
-        self._listener = listener
-        self.exit_status = 0
-        self.exiting = asyncio.Event()
-        self.forced = asyncio.Event()
 
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, for as long as the server runs."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._drain, DRAIN_SECONDS)
-        loop.add_signal_handler(signal.SIGINT, self._drain, 0.0)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            loop.remove_signal_handler(signal.SIGINT)
-
-    def fail(self, error: TrussError) -> None:
-        """Stop because the model cannot be loaded."""
-        if self._on_load_failure is not None and not self.exit_status:  # the first of several workers
-            self._on_load_failure(error)
-        self.exit_status = error.exit_code
-        self._exit()
-
-    def _drain(self, seconds: float) -> None:
-        if self._served.draining:
-            self._server.force_exit = True  # asked twice: do not wait
-            self.forced.set()
-            self._exit()
-            return
-        logger.info("stopping: answering what was accepted")
-        self._served.draining = True
-        asyncio.get_running_loop().call_later(seconds, self._stop_accepting)
-
-    def _stop_accepting(self) -> None:
-        asyncio.get_running_loop().call_later(ACCEPT_SECONDS, self._exit)
-        take_no_more(self._listener)
-
-    def _exit(self) -> None:
+    def exit(self) -> None:
+        """Accept nothing more, and finish what was accepted."""
+        self._server.config.timeout_graceful_shutdown = max(_LEAST_SECONDS, self.left)
         self._server.should_exit = True
-        self.exiting.set()
+        super().exit()
+
+    def force(self) -> None:
+        """Do not wait for what was accepted."""
+        self._server.force_exit = True
+        super().force()

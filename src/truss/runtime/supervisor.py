@@ -41,7 +41,6 @@ class Supervisor:
         server: The config's `docker_server`.
         folder: Where it runs: the Truss.
         environment: All its environment variables.
-        grace: Seconds that it has to end by itself when it is told to.
         exit_early: Whether ending before it was ever ready is final.
 
     Attributes:
@@ -56,13 +55,11 @@ class Supervisor:
         folder: Path,
         environment: Mapping[str, str],
         *,
-        grace: float,
         exit_early: bool = False,
     ) -> None:
         self._server = server
         self._folder = folder
         self._environment = dict(environment)
-        self._grace = grace
         self._exit_early = exit_early
         self._command = command_of(server, environment)
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -94,8 +91,8 @@ class Supervisor:
         await self._spawn()
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
-    async def stop(self) -> None:
-        """End it: SIGTERM to it and its children, SIGKILL to those that are left after the grace."""
+    async def stop(self, grace: float) -> None:
+        """End it: SIGTERM to it and its children, SIGKILL to those that are left after so many seconds."""
         if self._task is not None:
             self._task.cancel()
         process = self._process
@@ -103,7 +100,7 @@ class Supervisor:
             return
         self._signal(signal.SIGTERM)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(process.wait(), self._grace)
+            await asyncio.wait_for(process.wait(), grace)
         self._signal(signal.SIGKILL)
         await process.wait()
 

@@ -7,25 +7,24 @@ to it, and sees to it that it runs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from truss.config import DockerServer, TrussConfig
 from truss.errors import TrussError
 from truss.runtime.authentication import api_keys
 from truss.runtime.gateway import Gateway
-from truss.runtime.listener import BACKLOG, take_no_more
+from truss.runtime.listener import BACKLOG
 from truss.runtime.metrics import Metrics
 from truss.runtime.platform import PLAIN, PORT_VARIABLES, Platform
 from truss.runtime.protocols.routes import Service
 from truss.runtime.proxy import ClientConnection
+from truss.runtime.stopping import Stop
 from truss.runtime.supervisor import Supervisor
 from truss.runtime.tls import Tls
 from truss.runtime.tracing import tracing_of
@@ -34,9 +33,10 @@ from truss.runtime.workers import State
 
 logger = logging.getLogger("truss.serve")
 
-DRAIN_SECONDS = 1.0
-ACCEPT_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75.0
+
+_LEAST_SECONDS = 1.0
+"""For the server to end by itself, however little is left of the grace."""
 
 _LOOK_SECONDS = 0.02
 """How often is looked whether the server is ready, where nothing may connect before."""
@@ -60,8 +60,8 @@ async def serve_wrapped(
         truss_dir: The Truss, where the server runs.
         listener: The public listening socket.
         on_listening: Called once connections are taken.
-        platform: What the place it runs at asks of it. The seconds for finishing requests, and then for the
-            server to end, after a signal are the config's, or less where the platform waits less.
+        platform: What the place it runs at asks of it. The seconds for finishing requests and for the
+            server to end, after a signal, are the config's, or less where the platform waits less.
         tls: How connections are encrypted, if they are.
 
     Returns:
@@ -72,13 +72,11 @@ async def serve_wrapped(
     """
     loop = asyncio.get_running_loop()
     context = tls.context() if tls is not None else None
-    grace = platform.grace(config.runtime.timeouts.grace)
     metrics = Metrics()
     supervisor = Supervisor(
         server,
         truss_dir,
         _environment(config),
-        grace=max(1.0, grace),
         exit_early=config.runtime.exit_on_load_failure,
     )
     tracing = tracing_of(config)
@@ -87,21 +85,26 @@ async def serve_wrapped(
     _describe(metrics, supervisor)
     connections: set[ClientConnection] = set()
     await supervisor.start()
-    stop = _Stop(gateway, listener, platform.on_load_failure)
-    supervisor.on_fatal = stop.fail
+    ending = platform.ending(config.runtime.timeouts)
+    stop = Stop(gateway, listener, ending, platform.on_load_failure)
+
+    def failed(error: TrussError) -> None:
+        logger.error("the server is not started again: %s", error)
+        gateway.draining = True
+        stop.fail(error)
 
     def lost() -> None:
         metrics.worker_restarts += 1
         gateway.upstreams.close()
 
-    supervisor.on_lost = lost
+    supervisor.on_fatal, supervisor.on_lost = failed, lost
     try:
         if tls is not None and isinstance(context, ssl.SSLContext):
             tls.take_up_renewals(context)
         with stop.on_signals():
             if platform.listen_when_ready:
                 await _ready(supervisor, stop)
-            if not stop.asked.is_set():
+            if not stop.exiting.is_set():
                 accepting = await loop.create_server(
                     lambda: ClientConnection(gateway, connections, KEEP_ALIVE_SECONDS),
                     sock=listener,
@@ -109,26 +112,25 @@ async def serve_wrapped(
                     backlog=BACKLOG,
                 )
                 on_listening()
-                await stop.asked.wait()
+                await stop.exiting.wait()
                 accepting.close()
-                await _finish(gateway, connections, grace, stop)
+                await _finish(gateway, connections, stop)
     finally:
-        await supervisor.stop()
+        await supervisor.stop(max(_LEAST_SECONDS, stop.left))
         if tracing is not None:
             tracing.close()
     return stop.exit_status
 
 
-async def _ready(supervisor: Supervisor, stop: _Stop) -> None:
+async def _ready(supervisor: Supervisor, stop: Stop) -> None:
     """Wait until the server is ready, or everything is to end."""
-    while not (supervisor.state is State.READY or stop.asked.is_set()):
+    while not (supervisor.state is State.READY or stop.exiting.is_set()):
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _finish(gateway: Gateway, connections: set[ClientConnection], grace: float, stop: _Stop) -> None:
+async def _finish(gateway: Gateway, connections: set[ClientConnection], stop: Stop) -> None:
     """Wait for what was accepted."""
-    end = asyncio.get_running_loop().time() + grace
-    while asyncio.get_running_loop().time() < end and not stop.forced:
+    while stop.left and not stop.forced.is_set():
         for connection in list(connections):
             connection.close_if_idle()
         if not gateway.running and not connections:
@@ -153,52 +155,3 @@ def _describe(metrics: Metrics, supervisor: Supervisor) -> None:
 
     metrics.describe_gauge("truss_workers", "Whether the server is in a state.", states)
     describe_processes(metrics, lambda: [(0, supervisor.pid)] if supervisor.pid else [], groups=True)
-
-
-class _Stop:
-    """Turns signals, and a server that cannot be started again, into an orderly end."""
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        listener: socket.socket,
-        on_load_failure: Callable[[TrussError], None] | None,
-    ) -> None:
-        self._gateway = gateway
-        self._on_load_failure = on_load_failure
-        self._listener = listener
-        self.asked = asyncio.Event()
-        self.forced = False
-        self.exit_status = 0
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._drain, DRAIN_SECONDS)
-        loop.add_signal_handler(signal.SIGINT, self._drain, 0.0)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            loop.remove_signal_handler(signal.SIGINT)
-
-    def fail(self, error: TrussError) -> None:
-        logger.error("the server is not started again: %s", error)
-        if self._on_load_failure is not None and not self.exit_status:
-            self._on_load_failure(error)
-        self.exit_status = error.exit_code
-        self._gateway.draining = True
-        self.asked.set()
-
-    def _drain(self, seconds: float) -> None:
-        if self._gateway.draining:
-            self.forced = True  # asked twice: do not wait
-            self.asked.set()
-            return
-        logger.info("stopping: answering what was accepted")
-        self._gateway.draining = True
-        asyncio.get_running_loop().call_later(seconds, self._stop_accepting)
-
-    def _stop_accepting(self) -> None:
-        asyncio.get_running_loop().call_later(ACCEPT_SECONDS, self.asked.set)
-        take_no_more(self._listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -88,8 +89,8 @@ class RunningServer:
         raise AssertionError(f"the server {what}:\n{''.join(self.log)}")
 
     def stop(self, timeout: float = 30) -> int:
-        """Send SIGTERM and return the exit status."""
-        self.process.terminate()
+        """Send SIGINT, upon which no connection is taken any more, and return the exit status."""
+        self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout)
 
 

@@ -61,7 +61,7 @@ def endpoint(start):
     )
     container.wait_until(lambda: container.ask("GET", "/ping").status == 200, "it does not answer")
     yield container
-    container.process.send_signal(signal.SIGTERM)
+    container.process.send_signal(signal.SIGINT)
     assert container.process.wait(30) == 0, "".join(container.log)
 
 
@@ -100,6 +100,12 @@ def test_models_are_loaded_asked_and_unloaded(endpoint, unpacked):
     assert endpoint.ask("POST", "/models/twice/invoke", {"instances": [1]}).json()["predictions"] == [2]
 
 
+def test_that_none_is_served_by_grpc_is_said(endpoint, unpacked):
+    asked = unpacked("grpc", 2, "runtime: {grpc: {port: 8081}}\n")
+    assert endpoint.ask("POST", "/models", asked).status == 200
+    endpoint.wait_until(lambda: any("runtime.grpc" in line for line in endpoint.log), "it does not say so")
+
+
 def test_what_cannot_be_loaded_says_why_and_leaves_the_others(endpoint, unpacked, tmp_path):
     assert endpoint.ask("POST", "/models", unpacked("good", 2)).status == 200
     unlucky = endpoint.ask("POST", "/models", unpacked("unlucky", 13))
@@ -108,7 +114,8 @@ def test_what_cannot_be_loaded_says_why_and_leaves_the_others(endpoint, unpacked
     assert endpoint.ask("POST", "/models", {"model_name": "none", "url": str(tmp_path)}).status == 400
     assert endpoint.ask("POST", "/models", b"no JSON").status == 400
     assert endpoint.ask("POST", "/models", {"model_name": "none"}).status == 400
-    assert endpoint.ask("PUT", "/models", {}).status == 405
+    wrong = endpoint.ask("PUT", "/models", {})
+    assert (wrong.status, wrong.headers["allow"]) == (405, "GET, POST")
     assert endpoint.ask("GET", "/nowhere").status == 404
     assert names(endpoint) == ["good"]
     assert endpoint.ask("POST", "/models/good/invoke", {"instances": [1]}).json()["predictions"] == [2]

@@ -147,7 +147,7 @@ def test_the_one_port_that_is_routed_takes_grpc_too(start, arguments, variables)
     with grpc.insecure_channel(f"127.0.0.1:{container.port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
-    container.process.send_signal(signal.SIGTERM)
+    container.process.send_signal(signal.SIGINT)
     assert container.process.wait(10) == 0, "".join(container.log)
 
 

@@ -64,6 +64,14 @@ class Timeouts(Section, frozen=True, kw_only=True):
         Annotated[float, NOT_NEGATIVE],
         doc("How long a server that was told to stop finishes what it has begun.", "truss"),
     ] = 30.0
+    notice: Annotated[
+        Annotated[float, NOT_NEGATIVE],
+        doc(
+            "Of that, how long new connections are still taken after SIGTERM, for load balancers to notice "
+            "that readiness fails; half of `grace` at most.",
+            "truss",
+        ),
+    ] = 2.0
 
 
 class Logging(Section, frozen=True, kw_only=True):

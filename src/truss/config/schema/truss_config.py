@@ -137,3 +137,9 @@ class TrussConfig(Section, frozen=True, kw_only=True):
         runs_as_other = self.docker_server is not None and self.docker_server.run_as_user_id is not None
         if runs_as_other and self.runtime.remote_ssh.enabled:
             yield Complaint("docker_server", "cannot set `run_as_user_id` with `runtime.remote_ssh.enabled`")
+        if self.docker_server is not None and self.runtime.grpc.port is not None:
+            yield Complaint(
+                "docker_server",
+                "cannot be combined with `runtime.grpc.port`, which is for model classes",
+                hint="remove `runtime.grpc`; a server that speaks gRPC listens for it on a port of its own",
+            )

@@ -76,7 +76,8 @@ def _app(release: Release, options: FlyOptions, size: Size) -> Mapping[str, Any]
         "kill_signal": "SIGTERM",
         "kill_timeout": grace,
         "build": {"image": release.image},
-        "env": {**release.environment, "PORT": str(PORT)},
+        # Without it the server keeps within the 5 seconds that Fly.io waits by default.
+        "env": {"TRUSS_GRACE_SECONDS": str(grace), **release.environment, "PORT": str(PORT)},
         "http_service": {
             "internal_port": PORT,
             "force_https": True,

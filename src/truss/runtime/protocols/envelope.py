@@ -16,6 +16,8 @@ _HEAD = struct.Struct("<QHH")
 _ANSWER = struct.Struct("<Q")
 ALL = 2**64 - 1
 """The size of the JSON of a body that has nothing else."""
+NO_SIZE = 2**60
+"""What stands for a size that is no number: it ends beyond any body, and is refused for that."""
 _ALIGNMENT = 64
 LONGEST_NAME = 255
 

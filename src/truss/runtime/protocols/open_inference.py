@@ -17,7 +17,7 @@ import msgspec
 from truss.config import Signature
 from truss.errors import InvalidInputError, MalformedBodyError
 from truss.model.tables import rows_of
-from truss.runtime.protocols import tensors
+from truss.runtime.protocols import envelope, tensors
 
 VERSION = "1"
 """A Truss has one version of its model: this is what it is called."""
@@ -80,8 +80,9 @@ def decode(
     if json_size is None:
         json_size = len(view)
     if json_size > len(view):
+        said = "no number" if json_size == envelope.NO_SIZE else json_size
         raise MalformedBodyError(
-            f"Inference-Header-Content-Length is {json_size}; the body has {len(view)} bytes",
+            f"Inference-Header-Content-Length is {said}; the body has {len(view)} bytes",
             hint="it is the number of bytes of JSON before the tensors' own",
         )
     request = _parse(view[:json_size])

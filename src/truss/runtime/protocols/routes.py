@@ -87,8 +87,8 @@ class ProtocolRequest(Request):
         self.codec = codec
         if codec == Codec.OPEN_INFERENCE:
             said = dict(headers).get(b"inference-header-content-length", b"")
-            # What is no number ends beyond any body, and is refused for that.
-            json_size = None if not said else int(said) if said.isdigit() and len(said) < 19 else 2**60
+            number = said.isdigit() and len(said) < 19
+            json_size = None if not said else int(said) if number else envelope.NO_SIZE
             self.envelope = envelope.seal(self.model, json_size)
 
 
