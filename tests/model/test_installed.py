@@ -31,21 +31,53 @@ MSGSPEC = version("msgspec")
     ],
 )
 def test_requirements_that_are_met_or_not_judged(line):
-    assert unmet([line]) == []
+    assert unmet([line], gpus=False) == []
 
 
 def test_requirements_that_are_not_met():
-    assert unmet(["msgspec==0.0.1", "nothing-like-this", "nothing-like-this==1"]) == [
+    assert unmet(["msgspec==0.0.1", "nothing-like-this", "nothing-like-this==1"], gpus=False) == [
         f"msgspec==0.0.1: {MSGSPEC} is installed",
         "nothing-like-this: not installed",
         "nothing-like-this==1: not installed",
     ]
 
 
-def test_a_build_of_a_version_meets_it(tmp_path, monkeypatch):
-    folder = tmp_path / "mine-2.1+cpu.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: mine\nVersion: 2.1+cpu\n")
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Put the distribution `mine` into the process's import path, in a version."""
     monkeypatch.syspath_prepend(tmp_path)
-    assert unmet(["mine==2.1", "mine==2.1.0", "mine==2.1+cpu"]) == []
-    assert unmet(["mine==2.1+cu128"]) == ["mine==2.1+cu128: 2.1+cpu is installed"]
+
+    def put(version):
+        folder = tmp_path / f"mine-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: mine\nVersion: {version}\n")
+
+    return put
+
+
+@pytest.mark.parametrize("gpus", [False, True])
+def test_a_build_of_a_version_meets_it(install, gpus):
+    install("2.1+cpu")
+    assert unmet(["mine==2.1", "mine==2.1.0", "mine==2.1+cpu", "mine==2.1.0+CPU"], gpus=gpus) == []
+    for line in ("mine==2.2+cpu", "mine==2.1+mycompany.3"):
+        assert unmet([line], gpus=gpus) == [f"{line}: 2.1+cpu is installed"]
+
+
+@pytest.mark.parametrize("stated", ["2.1+cu128", "2.1+rocm6.4", "2.1+cuda12.cudnn89", "2.1+xpu"])
+def test_a_build_for_cpus_is_enough_where_no_gpu_is_asked_for(install, stated):
+    install("2.1+cpu")
+    assert unmet([f"mine=={stated}"], gpus=False) == []
+    assert unmet([f"mine=={stated}"], gpus=True) == [f"mine=={stated}: 2.1+cpu is installed"]
+
+
+@pytest.mark.parametrize("installed", ["2.1", "2.1+cu130"])
+@pytest.mark.parametrize("gpus", [False, True])
+def test_builds_of_a_version_for_gpus_meet_each_other_and_one_for_cpus(install, installed, gpus):
+    install(installed)
+    assert unmet(["mine==2.1+cpu", "mine==2.1+cu128"], gpus=gpus) == []
+
+
+def test_a_build_that_names_no_processor_is_a_version_of_its_own(install):
+    install("2.1+mycompany.3")
+    assert unmet(["mine==2.1", "mine==2.1+mycompany.3"], gpus=False) == []
+    assert unmet(["mine==2.1+cpu"], gpus=False) == ["mine==2.1+cpu: 2.1+mycompany.3 is installed"]

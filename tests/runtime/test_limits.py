@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from truss.model.integrity import record
 from truss.testing.server import running_server
 
 # Writes down each request it begins, then waits until the file it was told of exists.
@@ -301,6 +302,28 @@ def test_golden_requests_are_replayed_before_it_is_ready(make_truss, expected, r
             said = "does not get its expected answer"
             server.wait_until(lambda: said in server.request("GET", "/readyz").body.decode(), "does not say")
             assert server.request("GET", "/readyz").status == 503
+
+
+def test_a_changed_file_is_named_when_a_golden_request_is_answered_otherwise(make_truss):
+    code = """
+        class Model:
+            def __init__(self, data_dir):
+                self.answer = int((data_dir / "weights").read_text())
+            def predict(self, request):
+                return self.answer
+    """
+    folder = make_truss(code, "runtime: {replay_examples: true, exit_on_load_failure: true}")
+    (folder / "examples.yaml").write_text("- {name: one, input: {inputs: [1]}, expected: 1}\n")
+    weights = folder / "data" / "weights"
+    weights.parent.mkdir()
+    weights.write_text("1")
+    record(folder, [weights])
+    weights.write_text("2")
+    with running_server(folder, ready=False) as server:
+        assert server.process.wait(60) == 1
+    log = "".join(server.log)
+    assert "data/weights is not the file that was packaged" in log
+    assert "example 'one' does not get its expected answer" in log
 
 
 def test_bad_rows_do_not_fail_their_neighbours(make_truss):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from truss.model.integrity import checksum, record
 from truss.runtime.codecs import decode_msgpack, encode_msgpack
 from truss.testing.server import running_server
 
@@ -305,7 +307,49 @@ def test_a_replacement_that_cannot_load_says_why_too(make_truss, missing):
         assert server.predict({}).status == 503
 
 
+DIES_OVER_DATA = """
+    import os, signal
+
+    class Model:
+        def __init__(self, data_dir):
+            self.weights = data_dir / "weights.bin"
+        def load(self):
+            if self.weights.read_bytes() != b"whole":
+                os.kill(os.getpid(), signal.SIGSEGV)
+        def predict(self, request):
+            return 1
+"""
 EXITS = "runtime: {exit_on_load_failure: true}"
+
+
+def cut_weights(folder):
+    """Pack the file that a model of `DIES_OVER_DATA` reads, then cut it off; returns what names it."""
+    weights = folder / "data" / "weights.bin"
+    weights.parent.mkdir()
+    weights.write_bytes(b"whole")
+    record(folder, [weights])
+    said = f"data/weights.bin is not the file that was packaged: .* expected {checksum(weights)} "
+    weights.write_bytes(b"who")
+    return said + ".*died: signal 11"
+
+
+def test_a_file_over_which_the_process_that_loads_it_dies_is_named(make_truss):
+    folder = make_truss(DIES_OVER_DATA)
+    said = cut_weights(folder)
+    with running_server(folder, ready=False) as server:
+        server.wait_until(
+            lambda: re.search(said, server.request("GET", "/readyz").body.decode()), "does not name the file"
+        )
+        (folder / "data" / "weights.bin").write_bytes(b"whole")
+        server.wait_ready()
+
+
+def test_a_process_that_dies_over_a_file_ends_the_server_when_told_so(make_truss):
+    folder = make_truss(DIES_OVER_DATA, EXITS)
+    said = cut_weights(folder)
+    ended = run_serve(folder)
+    assert ended.returncode == 1
+    assert re.search(said, ended.stderr)
 
 
 def test_a_model_that_cannot_load_ends_the_server_when_told_so(make_truss, missing):

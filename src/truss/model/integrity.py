@@ -1,20 +1,24 @@
 """Whether data files are the ones that were packaged.
 
-Packaging writes a checksum per data file. They are compared when the model cannot be loaded, and by
-`truss validate`; a start that goes well reads nothing twice. The file is of the form that `xxhsum -c`
-reads (https://xxhash.com), with 128-bit XXH3: reading gigabytes again for a cryptographic digest would take
-longer than saving them, and the question is whether a copy went wrong, not whether somebody meant harm.
+Packaging writes a checksum per data file. They are compared when the model cannot be loaded, or ends the
+process at that, and by `truss validate`; a start that goes well reads nothing twice. The file is of the form
+that `xxhsum -c` reads (https://xxhash.com), with 128-bit XXH3: reading gigabytes again for a cryptographic
+digest would take longer than saving them, and the question is whether a copy went wrong, not whether somebody
+meant harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from truss.errors import CorruptDataError, ModelLoadError
 
 CHECKSUMS = "checksums.xxh128"
 """The file's name, at the top of a Truss."""
 
+_MOST_FILES_NAMED = 3
 _BLOCK = 1 << 18
 """Bytes that are read at a time, into the same memory: so few stay in the processor's cache."""
 
@@ -64,24 +68,49 @@ def read(truss_dir: Path) -> dict[str, str]:
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def damaged(truss_dir: Path) -> list[Damage]:
-    """The data files that are not those that were packaged; reads all of them."""
+def _never() -> bool:
+    return False
+
+
+def damaged(truss_dir: Path, stopped: Callable[[], bool] = _never) -> list[Damage]:
+    """The data files that are not those that were packaged; reads all of them.
+
+    Args:
+        truss_dir: The Truss.
+        stopped: Asked all the while; from when it says so, nothing more is read.
+    """
     found = []
     for name, expected in read(truss_dir).items():
         file = truss_dir / name
-        actual = checksum(file) if file.is_file() else None
+        actual = checksum(file, stopped) if file.is_file() else None
+        if stopped():
+            break
         if actual != expected:
             found.append(Damage(name, expected, actual))
     return found
 
 
-def checksum(file: Path) -> str:
-    """The 128-bit XXH3 of a file's content, 32 hexadecimal digits."""
+def cause_in_data(
+    truss_dir: Path, error: ModelLoadError, stopped: Callable[[], bool] = _never
+) -> ModelLoadError:
+    """The error with the damaged data files, if there are any: they are why."""
+    damage = damaged(truss_dir, stopped)
+    if not damage:
+        return error
+    return CorruptDataError(
+        "; ".join(map(str, damage[:_MOST_FILES_NAMED])) + f" ({error.message})",
+        where=str(truss_dir / damage[0].file),
+        hint=f"copy the Truss again; if you changed the file yourself, delete {CHECKSUMS}",
+    )
+
+
+def checksum(file: Path, stopped: Callable[[], bool] = _never) -> str:
+    """The 128-bit XXH3 of a file's content, 32 hexadecimal digits; of its beginning, once it is stopped."""
     import xxhash
 
     digest = xxhash.xxh3_128()
     block = memoryview(bytearray(_BLOCK))
     with file.open("rb", buffering=0) as stream:
-        while length := stream.readinto(block):
+        while not stopped() and (length := stream.readinto(block)):
             digest.update(block[:length])
     return digest.hexdigest()

@@ -15,15 +15,13 @@ from types import MethodType
 from typing import Any
 
 from truss.config import TrussConfig, config_to_dict
-from truss.errors import CorruptDataError, ModelDefinitionError, ModelLoadError
+from truss.errors import ModelDefinitionError, ModelLoadError
 from truss.model.contract import contract_of
 from truss.model.failure import describe, user_location
-from truss.model.integrity import CHECKSUMS, damaged
+from truss.model.integrity import cause_in_data
 from truss.model.isolation import ModuleSpace, Root
 from truss.model.secrets import Secrets
 from truss.model.steps import LoadedModel
-
-_MOST_FILES_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def load_model(
             loaded = LoadedModel(model, source.file, entered, new_loop, config.signature)
             loaded.load()
         except ModelLoadError as error:
-            raise _cause_in_data(source.truss_dir, error) from error.__cause__
+            raise cause_in_data(source.truss_dir, error) from error.__cause__
     return loaded
 
 
@@ -122,18 +120,6 @@ def _bring_weights(source: ModelSource) -> None:
         from truss.weights.place import bring
 
         bring(source.truss_dir, config, Secrets(config.secrets))
-
-
-def _cause_in_data(truss_dir: Path, error: ModelLoadError) -> ModelLoadError:
-    """The error with the damaged data files, if there are any: they are why."""
-    damage = damaged(truss_dir)
-    if not damage:
-        return error
-    return CorruptDataError(
-        "; ".join(map(str, damage[:_MOST_FILES_NAMED])) + f" ({error.message})",
-        where=str(truss_dir / damage[0].file),
-        hint=f"copy the Truss again; if you changed the file yourself, delete {CHECKSUMS}",
-    )
 
 
 def check_model(truss_dir: Path, config: TrussConfig) -> None:

@@ -69,7 +69,7 @@ def front_of(
     """
     metrics = Metrics()
     keys, tracing = api_keys(config), tracing_of(config)
-    pool = Pool(config.runtime, lambda index: start[index](), metrics)
+    pool = Pool(truss_dir, config.runtime, lambda index: start[index](), metrics)
     service = Service.of(config, os.environ, model_name)
     predictions = Predictions(pool, arena, config.runtime, metrics, predict_routes(service), keys, tracing)
     metrics.describe_gauge(

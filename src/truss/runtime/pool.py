@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +24,7 @@ from truss.errors import (
     TrussError,
     WorkerLostError,
 )
+from truss.model.integrity import cause_in_data
 from truss.runtime.arena import Lease
 from truss.runtime.backoff import seconds_before_restart
 from truss.runtime.batching import CostModel, Policy, level_share
@@ -51,6 +53,7 @@ class Pool:
     """Hands queued requests to workers.
 
     Args:
+        truss_dir: The Truss.
         settings: The config's `runtime`.
         spawn: Starts the process of the worker of a given index.
         metrics: Where to count.
@@ -64,7 +67,10 @@ class Pool:
         on_fatal: Called with the reason when the server should give up.
     """
 
-    def __init__(self, settings: Runtime, spawn: Callable[[int], Spawned], metrics: Metrics) -> None:
+    def __init__(
+        self, truss_dir: Path, settings: Runtime, spawn: Callable[[int], Spawned], metrics: Metrics
+    ) -> None:
+        self._truss_dir = truss_dir
         self._settings = settings
         self._spawn = spawn
         self._metrics = metrics
@@ -435,6 +441,7 @@ class Pool:
         if self._closing:
             return
         lost, worker.running = list(worker.running.values()), {}
+        was_loading = worker.state is State.LOADING
         if worker.state is not State.FAILED:
             worker.state = State.LOST
             logger.error(
@@ -443,7 +450,7 @@ class Pool:
         for job in reversed(lost):  # what goes back to the front of the queue keeps its order
             self._settle_lost(job, worker)
         if not self._given_up:
-            replacing = self._loop.create_task(self._replace(worker))
+            replacing = self._loop.create_task(self._replace(worker, was_loading=was_loading))
             self._replacing.add(replacing)  # the event loop itself keeps no reference to a task
             replacing.add_done_callback(self._replacing.discard)
         self._schedule()
@@ -467,15 +474,28 @@ class Pool:
             hint = "send it again; `runtime.idempotent: true` lets the server do that by itself"
             job.fail(WorkerLostError("the worker died while it was answering this request", hint=hint))
 
-    async def _replace(self, worker: Worker) -> None:
+    async def _replace(self, worker: Worker, *, was_loading: bool) -> None:
+        await worker.reap()
+        if was_loading:
+            await self._look_for_damage(worker)
+            if self._given_up:
+                return
         delay = seconds_before_restart(worker.failures)
         worker.failures += 1
         if delay:
             logger.info("worker %d is started again in %g s", worker.index, delay)
-        await asyncio.gather(asyncio.sleep(delay), worker.reap())
+        await asyncio.sleep(delay)
         if not self._closing:
             self._metrics.worker_restarts += 1
             await self._attach(worker, self._spawn(worker.index))
+
+    async def _look_for_damage(self, worker: Worker) -> None:
+        """Say so if a worker died over a damaged data file: some libraries end the process there."""
+        died = ModelLoadError(f"the process that loaded it died: {worker.ending()}")
+        # In a thread, since it reads all data files: other workers' requests go on meanwhile.
+        error = await asyncio.to_thread(cause_in_data, self._truss_dir, died, lambda: self._closing)
+        if error is not died and not self._closing:
+            self.on_failed(worker, error, permanent=False)
 
     # --- workers that must go ---
 

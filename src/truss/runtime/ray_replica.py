@@ -139,7 +139,8 @@ class Replica:
             await asyncio.sleep(_LOOK_SECONDS)
         if front.pool.load_error is not None:
             self._fail(front.pool.load_error)
-            self._failure += "".join(f"; on this node: {one}: {_FIXES}" for one in unmet(config.requirements))
+            lacking = unmet(config.requirements, gpus=config.resources.use_gpu)
+            self._failure += "".join(f"; on this node: {one}: {_FIXES}" for one in lacking)
         self._front = front
 
     def _fail(self, error: TrussError) -> None:

@@ -168,7 +168,7 @@ def _serve_wrapped(
 
 def say_what_is_not_installed(config: TrussConfig) -> None:
     """While workers start: should the model not load, or answer otherwise than it did, this is why."""
-    for complaint in unmet(config.requirements):
+    for complaint in unmet(config.requirements, gpus=config.resources.use_gpu):
         logger.warning(
             "requirement not met here: %s; install it, or serve with --isolated, in its own environment",
             complaint,

@@ -24,6 +24,7 @@ from truss.config import TrussConfig, read_config
 from truss.errors import ModelDefinitionError, ModelLoadError, TrussError
 from truss.model import LoadedModel, Steps, load_model
 from truss.model.examples import read_examples
+from truss.model.integrity import cause_in_data
 from truss.model.interface import interface
 from truss.model.live import LiveModel
 from truss.runtime import child, frames, logs, watching
@@ -140,11 +141,12 @@ def _replay_examples(truss_dir: Path, config: TrussConfig, loaded: LoadedModel) 
     for example in read_examples(truss_dir, config):
         found = example.difference(loaded.predict(example.input))
         if found is not None:
-            raise ModelLoadError(
+            error = ModelLoadError(
                 f"example '{example.name}' does not get its expected answer:\n{found}",
                 where=str(truss_dir / config.examples_filename),
                 hint="correct the model or the example, or set `runtime.replay_examples: false`",
             )
+            raise cause_in_data(truss_dir, error)
 
 
 def _answer_in_turn(

@@ -229,6 +229,15 @@ def test_what_is_stated_stays_where_versions_are_others(folder, tmp_path):
     assert {"torch", "rich"} <= {line.partition("==")[0] for line in handle.spec.config.requirements}
 
 
+@pytest.mark.parametrize(("pin", "here"), [("==2.0", True), ("==2.0+cu128", True), ("==2.1+cpu", False)])
+def test_another_build_of_what_is_stated_is_the_same_version(folder, tmp_path, monkeypatch, pin, here):
+    (tmp_path / "mine-2.0+cpu.dist-info").mkdir()
+    (tmp_path / "mine-2.0+cpu.dist-info" / "METADATA").write_text("Name: mine\nVersion: 2.0+cpu\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (folder / "requirements.txt").write_text("\n".join([*inferred(), f"mine{pin}"]))
+    assert stated_requirements(describe(folder)).are_here is here
+
+
 def test_a_model_of_ones_own_needs_no_saving_before(tmp_path):
     handle = truss.create(mlflow_own_code.Total(), tmp_path / "made", examples={"inputs": [[1, 2], [3, 4]]})
     assert handle.predict({"inputs": [[5, 6]]}) == {"predictions": [11.0]}

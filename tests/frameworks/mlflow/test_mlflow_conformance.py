@@ -18,15 +18,16 @@ from xgboost import XGBRegressor
 
 from truss.frameworks.mlflow.adapter import MlflowFramework
 from truss.frameworks.mlflow.folder import MlflowFolder
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 IRIS, TARGET = load_iris(as_frame=True, return_X_y=True)
 DIGITS = load_digits()
-REQUIREMENTS = ["numpy"]  # stated, so that they are not searched for
+# Stated, so that they are not searched for.
+REQUIREMENTS = ["numpy"]
+OF_ESTIMATORS = ["scikit-learn", "skops"]
 
 
-class MlflowConformance(FrameworkConformance):
+class MlflowConformance(ServedAlone):
     framework = MlflowFramework()
     strangers = (np.zeros(3), pd.DataFrame({"a": [1]}), LinearRegression(), Path())
     relative_tolerance = 1e-6
@@ -48,9 +49,7 @@ class TestColumns(OwnEnvironment, MlflowConformance):
     def save_model(self, folder: Path) -> None:
         model = LogisticRegression(max_iter=500).fit(IRIS, TARGET)
         signature = infer_signature(IRIS, model.predict(IRIS))
-        mlflow.sklearn.save_model(
-            model, folder, signature=signature, pip_requirements=["scikit-learn", "skops"]
-        )
+        mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=OF_ESTIMATORS)
 
     def make_request(self) -> Any:
         return {"inputs": IRIS.iloc[[0, 60, 120]].to_dict("records")}
@@ -63,7 +62,7 @@ class TestProbabilitiesOfRowsWithoutNames(MlflowConformance):
             folder,
             signature=ModelSignature(Schema([ColSpec(DataType.double)] * 4)),
             pyfunc_predict_fn="predict_proba",
-            pip_requirements=REQUIREMENTS,
+            pip_requirements=OF_ESTIMATORS,
         )
 
     def make_request(self) -> Any:
@@ -90,7 +89,7 @@ class TestBoosting(MlflowConformance):
 
     def save_model(self, folder: Path) -> None:
         model = XGBRegressor(n_estimators=5).fit(IRIS, TARGET)
-        mlflow.xgboost.save_model(model, folder, pip_requirements=REQUIREMENTS)
+        mlflow.xgboost.save_model(model, folder, pip_requirements=["scikit-learn", "xgboost"])
 
     def make_request(self) -> Any:
         return {"inputs": IRIS.iloc[[0, 60, 120]].to_dict("records")}
@@ -162,7 +161,7 @@ class TestLoggedModel(MlflowConformance):
             model,
             name="model",
             signature=infer_signature(IRIS, model.predict(IRIS)),
-            pip_requirements=REQUIREMENTS,
+            pip_requirements=OF_ESTIMATORS,
         )
         return mlflow.pyfunc.load_model(logged.model_uri)
 
@@ -193,7 +192,7 @@ class TestNeverLogged(MlflowConformance):
     def save_model(self, folder: Path) -> None:
         model = LinearRegression().fit(IRIS, TARGET)
         signature = infer_signature(IRIS, model.predict(IRIS))
-        mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=REQUIREMENTS)
+        mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=OF_ESTIMATORS)
 
     def make_request(self) -> Any:
         return {"inputs": IRIS.iloc[[0, 60, 120]].to_numpy().tolist()}

@@ -7,11 +7,10 @@ from sentence_models import TEXTS, cross_encoder, encoder
 from sklearn.linear_model import LogisticRegression
 
 from truss.frameworks.sentence_transformers.adapter import SentenceTransformersFramework
-from truss.testing.environments import OwnEnvironment
-from truss.testing.frameworks import FrameworkConformance
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 
-class SentenceTransformersConformance(FrameworkConformance):
+class SentenceTransformersConformance(ServedAlone):
     framework = SentenceTransformersFramework()
     strangers = (torch.nn.Linear(1, 1), LogisticRegression())
     relative_tolerance = 1e-3  # single precision, values around zero

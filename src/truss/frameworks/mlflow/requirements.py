@@ -167,11 +167,15 @@ def _slim(line: str, loader: str) -> str:
 
 
 def _is_what_is_here(line: str) -> bool:
-    """Whether a line pins the version that is installed here."""
+    """Whether a line pins the version that is installed here, of whichever build (`2.9.0+cu128`)."""
     name = name_of(line)
     pin = _PIN.fullmatch(_NAME.sub("", line, count=1))
     installed = _installed(name) or (_installed("mlflow-skinny") if name in _MLFLOW else None)
-    return pin is not None and installed is not None and pin.group(1) == installed.partition("+")[0]
+    return pin is not None and installed is not None and _public(pin.group(1)) == _public(installed)
+
+
+def _public(version_text: str) -> str:
+    return version_text.partition("+")[0]
 
 
 def _installed(name: str) -> str | None:
