@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from truss.model.integrity import checksum, record
+from truss.model.integrity import CHECKSUMS, checksum, record
 from truss.runtime.codecs import decode_msgpack, encode_msgpack
 from truss.testing.server import running_server
 
@@ -342,6 +342,22 @@ def test_a_file_over_which_the_process_that_loads_it_dies_is_named(make_truss):
         )
         (folder / "data" / "weights.bin").write_bytes(b"whole")
         server.wait_ready()
+
+
+def test_a_process_that_dies_while_it_loads_the_model_is_told_of(make_truss):
+    folder = make_truss(DIES_OVER_DATA)
+    cut_weights(folder)
+    (folder / CHECKSUMS).unlink()
+    with running_server(folder, ready=False) as server:
+        server.wait_until(
+            lambda: "the process that loaded it died: signal 11"
+            in server.request("GET", "/readyz").body.decode(),
+            "does not say why",
+        )
+        assert error_of(server.predict({}))["type"] == "not_ready"
+        (folder / "data" / "weights.bin").write_bytes(b"whole")
+        server.wait_ready()
+        assert server.predict({}).json() == 1
 
 
 def test_a_process_that_dies_over_a_file_ends_the_server_when_told_so(make_truss):

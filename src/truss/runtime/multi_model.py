@@ -56,8 +56,8 @@ logger = logging.getLogger("truss.serve")
 _LOOK_SECONDS = 0.02
 _LARGEST = 1 << 16
 """Bytes of a request to load a model: its name and its folder."""
-_NO_MEMORY = ("MemoryError", "out of memory", "Cannot allocate memory", "bad_alloc")
-"""What libraries say when memory is short."""
+_NO_MEMORY = ("MemoryError", "out of memory", "Cannot allocate memory", "bad_alloc", "died: signal 9")
+"""What libraries say when memory is short, and what Linux does then."""
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -88,6 +88,7 @@ class Pool:
         self._closing = False
         self._given_up = False
         self._was_ready = False
+        self._data_is_whole = False  # as far as was looked, after a worker died while it loaded the model
         self._interruptible = False  # whether running requests can be cancelled: of coroutines, and streams
         self.wants_request = False
         self.talks = False
@@ -477,7 +478,7 @@ class Pool:
     async def _replace(self, worker: Worker, *, was_loading: bool) -> None:
         await worker.reap()
         if was_loading:
-            await self._look_for_damage(worker)
+            await self._say_why(worker)
             if self._given_up:
                 return
         delay = seconds_before_restart(worker.failures)
@@ -489,12 +490,21 @@ class Pool:
             self._metrics.worker_restarts += 1
             await self._attach(worker, self._spawn(worker.index))
 
-    async def _look_for_damage(self, worker: Worker) -> None:
-        """Say so if a worker died over a damaged data file: some libraries end the process there."""
-        died = ModelLoadError(f"the process that loaded it died: {worker.ending()}")
-        # In a thread, since it reads all data files: other workers' requests go on meanwhile.
-        error = await asyncio.to_thread(cause_in_data, self._truss_dir, died, lambda: self._closing)
-        if error is not died and not self._closing:
+    async def _say_why(self, worker: Worker) -> None:
+        """Say that a worker died while it loaded the model: over a damaged data file, if there is one."""
+        error = ModelLoadError(
+            f"the process that loaded it died: {worker.ending()}",
+            hint="see what it wrote to the log last; signal 9 mostly means that there was too little memory",
+        )
+        if not self._data_is_whole:
+            # In a thread, since it reads all data files: other workers' requests go on meanwhile.
+            found = await asyncio.to_thread(cause_in_data, self._truss_dir, error, lambda: self._closing)
+            self._data_is_whole, error = found is error, found
+        if self._closing:
+            return
+        if self._data_is_whole and self._was_ready:  # it could be loaded before: the next process tries
+            self.load_error = error
+        else:
             self.on_failed(worker, error, permanent=False)
 
     # --- workers that must go ---
