@@ -517,6 +517,15 @@ def test_a_revision_of_cloud_run_that_is_left_runs_again(run, apis):
     assert back["image"] == IMAGE, "what did not answer as expected is nothing to go back to"
 
 
+def test_a_service_whose_first_revision_never_ran_takes_another(run, apis):
+    words = ("--to", "cloud-run", "--yes", "--json")
+    run("deploy", *words, "--image", IMAGE)
+    service = apis.things["projects/greenhouse/locations/us-central1/services/iris"]
+    del service["latestReadyRevision"]
+    service["terminalCondition"] = {"type": "Ready", "state": "CONDITION_FAILED", "message": "no start"}
+    assert json.loads(run("deploy", *words, "--image", OTHER).out)["image"] == OTHER
+
+
 def test_requests_to_cloud_run_that_somebody_split_go_back_to_where_most_of_them_went(run, apis):
     words = ("--to", "cloud-run", "--yes", "--json")
     run("deploy", *words, "--image", IMAGE)

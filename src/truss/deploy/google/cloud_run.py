@@ -269,7 +269,8 @@ class Service:
         name = full_name(account, resource.name)
         now = account.call(_API, _SERVICES, "get", name=name)
         before = _serving(now)
-        if before == last(now["latestReadyRevision"]) and found.body["template"] == resource.body["template"]:
+        same = found.body["template"] == resource.body["template"]
+        if same and before == last(now.get("latestReadyRevision", "")):
             before = _before(now["template"])  # no other revision is made
         template = {**resource.body["template"], **({"annotations": {_BEFORE: before}} if before else {})}
         body = _api_body({**resource.body, "template": template})
