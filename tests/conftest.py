@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from truss.testing import engine as engines
 from truss.testing import images
 from truss.testing import registry as registries
-from truss.testing.environments import OwnEnvironment
+from truss.testing.environments import OwnEnvironment, ServedAlone
 
 BASE = Path(__file__).parents[1] / ".images" / "base.tar"
 
@@ -29,7 +29,13 @@ settings.register_profile(
 )
 
 
-_ALONE = "test_it_answers_from_captured_requirements_alone"
+_OF_EACH_KIND = frozenset(
+    {
+        "test_it_answers_from_captured_requirements_alone",
+        "test_fresh_process_answers_as_the_live_object",
+    }
+)
+"""Checks that import a framework anew for each kind of its models, which takes up to a quarter of a minute."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +69,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_one_of_many_kinds(item: pytest.Item) -> bool:
     """Whether a check is of a model for which another of its framework stands, which has all checks."""
-    return getattr(item, "originalname", "") == _ALONE and not issubclass(item.cls, OwnEnvironment)
+    if getattr(item, "originalname", "") not in _OF_EACH_KIND or item.cls is None:
+        return False
+    return issubclass(item.cls, ServedAlone) and not issubclass(item.cls, OwnEnvironment)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -78,8 +78,11 @@ def test_the_snippet_works_verbatim_on_transformers_4(
 @pytest.mark.network
 @pytest.mark.parametrize(
     ("snippet", "key"),
-    [(PIPELINE_WITH_TASK, "generated_text"), (PAIR, "generated_text"), (PAIR_WITH_TASK, "translation_text")],
-    ids=["pipeline", "pair", "pair-with-task"],
+    [
+        pytest.param(PIPELINE_WITH_TASK, "generated_text", id="pipeline"),
+        pytest.param(PAIR, "generated_text", id="pair", marks=pytest.mark.thorough),
+        pytest.param(PAIR_WITH_TASK, "translation_text", id="pair-with-task"),
+    ],
 )
 def test_a_local_t5_works_on_transformers_4_without_a_hub(
     snippet: str, key: str, python_with_transformers_4: Path, make: Callable[[Path], Environment]
@@ -95,8 +98,10 @@ def test_a_local_t5_works_on_transformers_4_without_a_hub(
 )
 @pytest.mark.parametrize(
     ("snippet", "key"),
-    [(PAIR, "generated_text"), (PAIR_WITH_TASK, "translation_text")],
-    ids=["pair", "pair-with-task"],
+    [
+        pytest.param(PAIR, "generated_text", id="pair", marks=pytest.mark.thorough),
+        pytest.param(PAIR_WITH_TASK, "translation_text", id="pair-with-task"),
+    ],
 )
 def test_a_model_with_its_tokenizer_works_on_transformers_5(
     snippet: str, key: str, make: Callable[[Path], Environment]

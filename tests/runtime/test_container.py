@@ -69,6 +69,10 @@ def test_the_end_takes_no_longer_than_the_platform_waits(variables, ending):
     assert platform_of([], variables).ending(Timeouts()) == Ending(*ending)
 
 
+def test_nobody_is_waited_for_where_nobody_shares_requests_out():
+    assert Platform(balanced=False).ending(Timeouts()) == Ending(30, 0)
+
+
 @pytest.mark.parametrize(
     ("timeouts", "notice"),
     [(Timeouts(notice=10), 10), (Timeouts(notice=20), 15), (Timeouts(notice=0), 0), (Timeouts(grace=0), 0)],

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] = (), variables: MutableMapping[str, str] = os
         truss_dir = truss_dir_of(variables)
         if events is not None:
             refuse = functools.partial(lambda_events.refuse, events)
-            platform = dataclasses.replace(platform, on_load_failure=refuse)
+            platform = dataclasses.replace(platform, on_load_failure=refuse, balanced=False)
             lambda_events.start(events, platform.port)
         return serve(
             truss_dir,

@@ -56,6 +56,7 @@ class Platform:
         on_load_failure: Told why the model cannot be loaded, where that is to end the server whatever the
             config says.
         multi_model: Whether models come and go while the server runs, and the image's own is not served.
+        balanced: Whether others share requests out to it, who notice after a while that it ends.
     """
 
     port: int = DEFAULT_PORT
@@ -65,14 +66,16 @@ class Platform:
     grpc_port: int | None = None
     on_load_failure: Callable[[TrussError], None] | None = None
     multi_model: bool = False
+    balanced: bool = True
 
     def ending(self, configured: Timeouts) -> Ending:
         """The time that stopping takes: as configured, or less where the platform kills before.
 
-        New connections are taken for half of it at most, so that the last ones have time to be answered.
+        New connections are taken for half of it at most, so that the last ones have time to be answered; not at
+        all where nobody has to notice the end.
         """
         grace = configured.grace if self.most_grace is None else min(configured.grace, self.most_grace)
-        return Ending(grace, min(configured.notice, grace / 2))
+        return Ending(grace, min(configured.notice, grace / 2) if self.balanced else 0.0)
 
 
 PLAIN = Platform()

@@ -502,7 +502,8 @@ class Pool:
             self._data_is_whole, error = found is error, found
         if self._closing:
             return
-        if self._data_is_whole and self._was_ready:  # it could be loaded before: the next process tries
+        gives_up = self._settings.exit_on_load_failure and not self._was_ready
+        if self._data_is_whole and not gives_up:  # the next process may fare better
             self.load_error = error
         else:
             self.on_failed(worker, error, permanent=False)
