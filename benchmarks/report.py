@@ -107,6 +107,9 @@ def _table(workload: Workload, measured: Sequence[Result], content: dict[str, An
     parts = [f"### {workload.title}"]
     if drawn and any(one.workload == workload.name for one in measured if one.contender == "ours"):
         parts.append(f"![{workload.title}](images/bench-{workload.name}.svg)")
+    at = content.get("measured_at", {}).get(workload.name)
+    if at and at["commit"] != content["machine"]["commit"]:
+        parts.append(f"Measured {at['date']} at commit {at['commit']}.")
     loop = content.get("bare_loop")
     if workload.name == "embed" and loop:
         parts.append(

@@ -59,11 +59,14 @@ def run(plan: Plan) -> int:
     }
     kept = [row for row in before.get("results", []) if row["workload"] not in plan.workloads]
     measured: list[Result] = []
+    measured_at = dict(before.get("measured_at", {}))
+    content["measured_at"] = measured_at
     with contextlib.closing(Pace()) as pace:
         for workload in (WORKLOADS[name] for name in plan.workloads):
             if workload.name == "embed":
                 content["bare_loop"] = bare_loop.measure(pace)
             expected = workload.expected()
+            measured_at[workload.name] = {name: content["machine"][name] for name in ("date", "commit")}
             for contender in chosen:
                 if workload.name in contender.exchanges:
                     measured += _measure(contender, workload, expected, plan, pace)

@@ -35,7 +35,7 @@ _OF_EACH_KIND = frozenset(
         "test_fresh_process_answers_as_the_live_object",
     }
 )
-"""Checks that import a framework anew for each kind of its models, which takes up to a quarter of a minute."""
+"""Checks that import a framework anew for each kind of its models, which takes up to 15 seconds."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -71,8 +71,8 @@ class Platform:
     def ending(self, configured: Timeouts) -> Ending:
         """The time that stopping takes: as configured, or less where the platform kills before.
 
-        New connections are taken for half of it at most, so that the last ones have time to be answered; not at
-        all where nobody has to notice the end.
+        New connections are taken for half of it at most, so that the last ones have time to be answered; none
+        are where nobody has to notice the end.
         """
         grace = configured.grace if self.most_grace is None else min(configured.grace, self.most_grace)
         return Ending(grace, min(configured.notice, grace / 2) if self.balanced else 0.0)
