@@ -54,7 +54,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("thorough"):
-        left = {item for item in items if item.get_closest_marker("thorough") or _is_one_of_many_kinds(item)}
+        left = {item for item in items if _is_thorough(item) or _is_one_of_many_kinds(item)}
         config.hook.pytest_deselected(items=list(left))
         items[:] = [item for item in items if item not in left]
     missing = {
@@ -65,6 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, script in missing.items():
             if script and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=f"not set up: {script}"))
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    """Whether a test is marked so, or is of a suite's and its class names it in `stood_for`."""
+    named = getattr(getattr(item, "cls", None), "stood_for", ())
+    return item.get_closest_marker("thorough") is not None or getattr(item, "originalname", "") in named
 
 
 def _is_one_of_many_kinds(item: pytest.Item) -> bool:

@@ -242,6 +242,8 @@ def where(nodes, name):
 @pytest.mark.usefixtures("nodes")
 class TestOnACluster(PlatformConformance):
     pytestmark = on_a_cluster
+    # The tests of what is deployed stand for these, with answers.
+    stood_for = ("test_what_changed_is_changed", "test_it_goes_back")
     target = RayTarget()
 
     @pytest.fixture(autouse=True)
@@ -255,16 +257,6 @@ class TestOnACluster(PlatformConformance):
         )
         for one, place in zip(made, (self.image, self.other_image), strict=True):
             self.connection.upload(one.path, place)
-
-    # Two that the tests of what is deployed stand for, with answers.
-
-    @pytest.mark.thorough
-    def test_what_changed_is_changed(self):
-        super().test_what_changed_is_changed()
-
-    @pytest.mark.thorough
-    def test_it_goes_back(self):
-        super().test_it_goes_back()
 
     @contextlib.contextmanager
     def platform(self):

@@ -95,6 +95,8 @@ def reached(machine, monkeypatch):
 
 @marked
 class TestSsh(PlatformConformance):
+    # The test from the first deployment to the last trace stands for these, with answers.
+    stood_for = ("test_what_changed_is_changed", "test_it_goes_back", "test_destroying_leaves_nothing")
     target = target_named("ssh")
     options = {"host": "machine", "port": 8090}  # noqa: RUF012  # never changed
     image, other_image = "localhost/flowers:1", "localhost/flowers:2"
@@ -102,20 +104,6 @@ class TestSsh(PlatformConformance):
     @pytest.fixture(autouse=True)
     def _machine(self, reached):
         self.reached = reached
-
-    # Three that the test from the first deployment to the last trace stands for, with answers.
-
-    @pytest.mark.thorough
-    def test_what_changed_is_changed(self):
-        super().test_what_changed_is_changed()
-
-    @pytest.mark.thorough
-    def test_it_goes_back(self):
-        super().test_it_goes_back()
-
-    @pytest.mark.thorough
-    def test_destroying_leaves_nothing(self):
-        super().test_destroying_leaves_nothing()
 
     @contextlib.contextmanager
     def platform(self):
