@@ -26,7 +26,7 @@ from truss.testing.server import running_server
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = "sh scripts/quickstart"
 TEST = "sh scripts/test"
-INSTALL = "pip install '.[runtime,sklearn]'"
+INSTALL = "pip install '.[runtime,build,sklearn]'"
 SERVE = "truss serve iris"
 RUN_IMAGE = "truss run-image "
 NOT_IN_PLACE = {QUICKSTART, TEST, INSTALL}
