@@ -1,5 +1,6 @@
 """`truss run-image` and what goes with it, against a real engine."""
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -216,7 +216,7 @@ def test_the_handle_does_the_same(run, bench, engine, small, tmp_path, monkeypat
     assert (tmp_path / "context" / "Dockerfile").is_file()
 
 
-def test_the_handle_takes_the_words_of_2022(run, bench, engine, small, tmp_path, monkeypatch, capsys):
+def test_the_handle_takes_the_words_of_2022(run, bench, engine, small, tmp_path, monkeypatch):
     monkeypatch.setenv("TRUSS_BASE_REGISTRY", bench.registry)
     monkeypatch.setenv("TRUSS_CACHE_DIR", str(bench.cache))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -241,11 +241,13 @@ def test_the_handle_takes_the_words_of_2022(run, bench, engine, small, tmp_path,
     truss.kill_all()
     assert handle.get_docker_containers_from_labels(all=True) == []
 
-    ending = threading.Thread(target=stop_when_ready, args=(engine, handle))
+    heard = Listener("is ready")
+    monkeypatch.setattr(sys, "stdout", heard)
+    ending = threading.Thread(target=stop_when_heard, args=(heard, engine, handle))
     ending.start()
     handle.docker_run(local_port=0, detach=False)
     ending.join()
-    assert "is ready" in capsys.readouterr().out
+    assert heard.happened.is_set()
     assert handle.get_docker_containers_from_labels(all=True) == []
 
     folder = Path(handle.docker_build_setup().split()[2])
@@ -253,14 +255,29 @@ def test_the_handle_takes_the_words_of_2022(run, bench, engine, small, tmp_path,
     assert (folder / "Dockerfile").is_file()
 
 
-def stop_when_ready(engine, handle):
-    """Stop the container of a Truss once it has said that it serves."""
-    end = time.monotonic() + 60
-    while (
-        not (found := handle.get_docker_containers_from_labels()) or "is ready" not in handle.container_logs()
-    ):
-        assert time.monotonic() < end
-    engine.docker("stop", found[0].id)
+class Listener(io.StringIO):
+    """A stdout that tells when some words have been printed."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self.happened = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self._words in self.getvalue():
+            self.happened.set()
+        return written
+
+
+def stop_when_heard(heard, engine, handle):
+    """Stop the container of a Truss once what it writes is printed here.
+
+    Not when its log says that it is ready: who waits for that may not have seen it yet.
+    """
+    heard.happened.wait(60)
+    (found,) = handle.get_docker_containers_from_labels()
+    engine.docker("stop", found.id)
 
 
 def test_the_guide_of_the_handle_runs(run, bench, small, monkeypatch, capsys):

@@ -7,13 +7,16 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 
 import psutil
 import pytest
+from certificates import make_certificate
 from prometheus_client.parser import text_string_to_metric_families
+from wrapped_server import numbered
 
 import truss
 from truss.cli.checks import check
@@ -140,9 +143,76 @@ def test_large_bodies_go_both_ways(server, chunked):
     pieces = (bytes(1 << 20) for _ in range(20))
     connection.request("POST", "/x", pieces if chunked else bytes(size), encode_chunked=chunked)
     assert b'"size": %d' % size in connection.getresponse().read()
-    connection.request("GET", f"/big?{size}")
-    assert len(connection.getresponse().read()) == size
+    for method, body in (("GET", numbered(size)), ("HEAD", b""), ("GET", numbered(size))):
+        connection.request(method, f"/big?{size}")
+        response = connection.getresponse()
+        assert int(response.headers["Content-Length"]) == size
+        assert response.read() == body
     connection.close()
+
+
+def test_large_answers_are_whole_however_slowly_they_are_read(server):
+    size, count = 9 << 20, 4
+    connections = [connect(server) for _ in range(count)]
+    for connection in connections:
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.request("GET", f"/big?{size}")
+    responses = [connection.getresponse() for connection in connections]
+    read = [bytearray() for _ in range(count)]
+    while any(len(one) < size for one in read):  # each waits for the others at every piece
+        for response, one in zip(responses, read, strict=True):
+            one += response.read(1 << 16)
+        assert server.request("GET", "/big?300000").body == numbered(300000)
+    assert all(one == numbered(size) for one in read)
+    for connection in connections:  # which has stayed what it was
+        connection.request("POST", "/x", b"12")
+        assert b'"size": 2' in connection.getresponse().read()
+        connection.close()
+
+
+def test_a_large_answer_that_ends_early_is_cut(server):
+    connection = connect(server)
+    connection.request("GET", "/broken?20000000")
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        connection.getresponse().read()
+    assert numbered(20_000_000).startswith(cut.value.partial)
+    assert len(cut.value.partial) <= 10_000_000
+    connection.close()
+    assert server.request("GET", "/x").status == 200
+
+
+def test_who_leaves_a_large_answer_leaves_nothing_behind(server):
+    front = psutil.Process(server.process.pid)
+    for _ in range(3):
+        connection = connect(server)
+        connection.request("GET", "/big?50000000")
+        connection.getresponse().read(3 << 20)
+        connection.sock.close()
+        connection.close()
+    server.wait_until(
+        lambda: b"truss_requests_running 1" in server.request("GET", "/metrics").body, "still answers them"
+    )
+    server.wait_until(lambda: len(front.net_connections("tcp")) < 8, "keeps their connections")
+
+
+def test_a_large_answer_is_whole_when_encrypted(tmp_path):
+    make_certificate(tmp_path, "server")
+    folder = make(tmp_path / "encrypted")
+    options = ["--tls-certificate", str(tmp_path / "server.pem"), "--tls-key", str(tmp_path / "server.key")]
+    context = ssl.create_default_context(cafile=tmp_path / "server.pem")
+    with running_server(folder, *options, ready=False) as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        connection = http.client.HTTPSConnection(*address, context=context, timeout=30)
+
+        def ask(path):
+            connection.request("GET", path)
+            return connection.getresponse()
+
+        server.wait_until(lambda: (answer := ask("/readyz")).read() and answer.status == 200, "is not ready")
+        for _ in range(2):
+            assert ask("/big?9000000").read() == numbered(9_000_000)
+        connection.close()
 
 
 def test_a_slow_reader_holds_the_server_back(server, folder):

@@ -46,6 +46,19 @@ async def held(send):
     await send({"type": "http.response.body", "body": b"data: 1\n\n"})
 
 
+def numbered(size):
+    """A body of which each part is different."""
+    return b"".join(b"%08d" % number for number in range(-(-size // 8)))[:size]
+
+
+async def broken(send, size):
+    """Half of what is announced, then the connection ends."""
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(size).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": numbered(size // 2), "more_body": True})
+    raise ConnectionAbortedError("as it was asked for")
+
+
 async def endless(send):
     """More than any socket takes; says how much was taken in a file."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -80,7 +93,9 @@ async def app(scope, receive, send):
         message = await receive()
         pathlib.Path(message["type"]).touch()
     elif path == "/big":
-        await answer(send, b"x" * int(scope["query_string"]), b"text/plain")
+        await answer(send, numbered(int(scope["query_string"])), b"text/plain")
+    elif path == "/broken":
+        await broken(send, int(scope["query_string"]))
     elif path == "/teapot":
         await answer(send, b"short and stout", b"text/plain", 418)
     else:

@@ -7,6 +7,7 @@ are kept and used again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, cast
@@ -249,6 +250,14 @@ class Passage:
         if parts:
             self._client.write(parts)
 
+    def takes_views(self) -> bool:
+        """Not where parts are put into chunks or encrypted."""
+        return not self._chunked_answer and self._client.takes_views()
+
+    def on_view(self, data: memoryview) -> None:
+        """Pass on a part of a large body at once."""
+        self._client.write([data])
+
     def on_end(self) -> None:
         """Keep the connection for the next request; this one is answered."""
         if self.done:
@@ -379,6 +388,7 @@ class ClientConnection(asyncio.Protocol):
         self._early: bytes | None = None  # what came after a request to change the protocol
         self._overrun = False  # more came than the request at hand: it is not read, the connection closes
         self._alive = True
+        self._strict = False
         self.full = False
         self.address = b""
         self.scheme = b"http"
@@ -531,7 +541,15 @@ class ClientConnection(asyncio.Protocol):
 
     # What a passage calls.
 
-    def write(self, parts: list[bytes]) -> None:
+    def takes_views(self) -> bool:
+        """Whether it says that it is full as long as anything waits to be sent; it does so from now on."""
+        if self.scheme == b"https":
+            return False
+        self._strict = True
+        self._transport.set_write_buffer_limits(0)
+        return True
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> None:
         """Send to the client."""
         if not self._transport.is_closing():
             _write(self._transport, parts)
@@ -547,6 +565,9 @@ class ClientConnection(asyncio.Protocol):
     def finished(self, passage: Passage, *, cut: bool) -> None:
         """The request at hand is answered, or never will be."""
         self._passage = None
+        if self._strict:
+            self._strict = False
+            self._transport.set_write_buffer_limits()
         if cut or not passage.keep_alive or self._overrun or self._early is not None:
             self._transport.close()
         else:
@@ -567,7 +588,7 @@ class ClientConnection(asyncio.Protocol):
             self._passage.resume_answer()
 
 
-def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
+def _write(transport: asyncio.Transport, parts: Sequence[bytes | memoryview]) -> None:
     if sum(map(len, parts)) <= _SMALL:
         transport.write(b"".join(parts))
     else:

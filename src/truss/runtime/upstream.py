@@ -13,6 +13,15 @@ _FRESH_SECONDS = 1.0
 """A connection that was idle longer is not used again: the server may be closing it just now, and a request
 that goes into a closing connection is lost."""
 
+_LARGE = 1 << 18
+"""Bytes from which on the rest of a body is read around the parser."""
+
+_READ = 1 << 20
+"""Bytes of it that are read at once."""
+
+_KEPT = 8
+"""Pieces of so much memory that are kept for the next large bodies."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -27,6 +36,12 @@ class Receiver(Protocol):
 
     def on_turn(self) -> None:
         """All that has come for now was passed on."""
+
+    def takes_views(self) -> bool:
+        """Whether the rest of a large body may come by `on_view`."""
+
+    def on_view(self, data: memoryview) -> None:
+        """A part of the body, in memory that is used again as soon as the transport reads on."""
 
     def on_end(self) -> None:
         """The response is complete."""
@@ -56,18 +71,20 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self.receiver: Receiver | None = None
         self.used = 0
         self.idle_since = 0.0
+        self._raw = self._keeps = False
         self._start()
-        self._raw = False
 
     def _start(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._headers: Headers = []
         self._until_close = False
+        self._missing = 0
 
     def carry(self, receiver: Receiver) -> None:
         """Carry a request from here on."""
@@ -105,6 +122,28 @@ class Upstream(asyncio.Protocol):
         except httptools.HttpParserError:
             self.transport.abort()
         receiver.on_turn()
+        if self._missing >= _LARGE and self.receiver is receiver and receiver.takes_views():
+            self._read_by(_Rest(self, receiver, self._missing, self._memory.take()))
+
+    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol read from here on; there must be nothing that this one has read on its way."""
+        reads = self.transport.is_reading()
+        self.transport.pause_reading()
+        self.transport.set_protocol(protocol)
+        if reads:
+            self.transport.resume_reading()
+
+    def rest_read(self, memory: bytearray | None) -> None:
+        """The rest of a large body was passed on: the response is complete.
+
+        Args:
+            memory: What it was read into, if nothing of it is still on its way.
+        """
+        if memory is not None:
+            self._memory.give_back(memory)
+        self._read_by(self)
+        self.on_message_complete()
+        self._start()  # the parser still waits for the body
 
     def connection_lost(self, exc: Exception | None) -> None:  # how it broke changes nothing
         """Tell whom it concerns."""
@@ -148,25 +187,87 @@ class Upstream(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         self._raw = status == 101
-        lengths = {name for name, _ in self._headers}
-        bounded = b"content-length" in lengths or b"transfer-encoding" in lengths
+        lengths = dict(self._headers)
+        chunked = b"transfer-encoding" in lengths
+        bounded = b"content-length" in lengths or chunked
         self._until_close = not bounded and status >= 200 and status not in (204, 304)
+        self._missing = 0 if chunked else int(lengths.get(b"content-length", 0))
         self.receiver.on_head(status, self._reason, self._headers)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._missing -= len(body)
         if self.receiver is not None:
             self.receiver.on_part(body)
 
     def on_message_complete(self) -> None:
         """The message is complete."""
+        self._keeps = self._parser.should_keep_alive()
         if self.receiver is not None and self._parser.get_status_code() >= 200:
             self.receiver.on_end()
 
     @property
     def reusable(self) -> bool:
         """Whether the server keeps the connection after the response that has just ended."""
-        return not self._raw and not self._until_close and self._parser.should_keep_alive()
+        return not self._raw and not self._until_close and self._keeps
+
+
+class _Rest(asyncio.BufferedProtocol):
+    """A connection while the rest of a large body comes: from one socket's memory to the other's by ours.
+
+    The parser would copy it twice, and pieces of it are smaller than what can be read at once.
+
+    Args:
+        upstream: The protocol that the connection has before and afterwards.
+        receiver: Who takes the body.
+        size: How many bytes are to come.
+        memory: Where to put them.
+    """
+
+    def __init__(self, upstream: Upstream, receiver: Receiver, size: int, memory: bytearray) -> None:
+        self._upstream = upstream
+        self._receiver = receiver
+        self._missing = size
+        self._memory = memory
+        self._view = memoryview(memory)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # never more than what is missing
+        return self._view[: self._missing]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._missing -= nbytes
+        self._receiver.on_view(self._view[:nbytes])
+        if not self._missing and self._upstream.receiver is self._receiver:
+            reads = self._upstream.transport.is_reading()  # else the client has not taken all of it yet
+            self._upstream.rest_read(self._memory if reads else None)
+
+    def eof_received(self) -> bool | None:
+        return self._upstream.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._upstream.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._upstream.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._upstream.resume_writing()
+
+
+class Memory:
+    """Memory that large bodies pass through, used again."""
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """As much as is read at once."""
+        return self._free.pop() if self._free else bytearray(_READ)
+
+    def give_back(self, memory: bytearray) -> None:
+        """Nothing of it is needed any more."""
+        if len(self._free) < _KEPT:
+            self._free.append(memory)
 
 
 class Upstreams:
@@ -179,6 +280,7 @@ class Upstreams:
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[Upstream] = []
+        self._memory = Memory()
 
     def take(self) -> Upstream | None:
         """An idle connection, the freshest; None when there is none."""
@@ -199,7 +301,7 @@ class Upstreams:
             OSError: the server does not listen.
         """
         loop = asyncio.get_running_loop()
-        _, upstream = await loop.create_connection(Upstream, "127.0.0.1", self._port)
+        _, upstream = await loop.create_connection(lambda: Upstream(self._memory), "127.0.0.1", self._port)
         return upstream
 
     def give_back(self, upstream: Upstream) -> None:
