@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import statistics
-import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +15,10 @@ from typing import Any
 from benchmarks import load, machine, results, servers
 from benchmarks.contender import Contender, Exchange, Launch
 from benchmarks.contenders import contenders
-from benchmarks.places import BENCH
+from benchmarks.places import BENCH, SERVED
 from benchmarks.workloads import WORKLOADS, prepare_models
 from truss.config import set_value
 
-_SERVED = Path(__file__).with_name("served")
 _WORKLOAD = "logreg"
 _CONNECTIONS = 32
 _KEY = "a-key-of-the-benchmark"
@@ -82,8 +79,8 @@ def variants(collector: int) -> tuple[Variant, ...]:
     """What is compared; the default first. Traces go to a collector on this port."""
     return (
         DEFAULT,
-        Variant("metrics off", variables={"PYTHONPATH": str(_SERVED / "uncounted")}),
-        Variant("no request ids made", variables={"PYTHONPATH": str(_SERVED / "unnamed")}),
+        Variant("metrics off", variables={"PYTHONPATH": str(SERVED / "uncounted")}),
+        Variant("no request ids made", variables={"PYTHONPATH": str(SERVED / "unnamed")}),
         Variant("ids that clients send", headers={"X-Request-Id": "an-id-of-the-client"}),
         Variant("no signature", {"signature": {}}),
         Variant("a deadline for every request", {"runtime.timeouts.request": 30}),
@@ -116,7 +113,9 @@ def run(*, rounds: int, seconds: int) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BENCH)))
         served: dict[Variant, int] = {}
-        for number, variant in enumerate(variants(stack.enter_context(_collector()))):
+        for number, variant in enumerate(
+            variants(stack.enter_context(servers.running_script("collector.py")))
+        ):
             port = next((port for other, port in served.items() if variant.is_served_as(other)), None)
             served[variant] = port or stack.enter_context(_running(variant, folder / str(number)))
         exchange = contenders()["ours"].exchanges[_WORKLOAD]
@@ -199,13 +198,3 @@ def _contender(ours: Contender, variant: Variant) -> Contender:
     return dataclasses.replace(
         ours, exchanges={_WORKLOAD: exchange}, prepare=prepare, variables=lambda _: variant.variables
     )
-
-
-@contextlib.contextmanager
-def _collector() -> Iterator[int]:
-    (port,) = servers.free_ports(1)
-    process = subprocess.Popen([sys.executable, _SERVED / "collector.py", str(port)])
-    try:
-        yield port
-    finally:
-        servers.stop(process)

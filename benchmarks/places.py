@@ -13,6 +13,9 @@ BENCH = ROOT / ".bench"
 
 VENVS = BENCH / "venvs"
 MODELS = BENCH / "models"
+SERVED = ROOT / "benchmarks" / "served"
+"""The small servers and models that benchmarks start."""
+
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"

@@ -202,11 +202,17 @@ def _gpu(rates: Sequence[gpu.Rate], facts: Mapping[str, Any]) -> str:
 
 def _wrapped(shares: Sequence[wrapped.Share]) -> str:
     rows = [
-        [one.title, number(one.direct), number(one.wrapped), f"{one.kept:.2f}", _WORDS[one.held]]
+        [
+            one.title,
+            *map(number, (one.direct, one.wrapped, one.relayed)),
+            f"{one.kept:.2f}",
+            f"{one.wrapped / one.relayed:.2f}",
+            _WORDS[one.held],
+        ]
         for one in shares
     ]
-    limit = f"held (at least {wrapped.LEAST_SHARE})"
-    return table(["", "direct, per second", "wrapped, per second", "kept", limit], rows)
+    head = ["", "direct, per second", "wrapped", "a bare relay", "kept", "of the relay's"]
+    return table([*head, f"held (at least {wrapped.LEAST_SHARE})"], rows)
 
 
 def _streaming(streams: Sequence[streaming.Streams]) -> str:

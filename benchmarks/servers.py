@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import psutil
 
 from benchmarks.asking import asking
 from benchmarks.contender import Contender, Exchange, Launch
-from benchmarks.places import MODELS, ROOT
+from benchmarks.places import MODELS, SERVED
 from benchmarks.workloads import Workload
 
 _START_SECONDS = 180
@@ -55,12 +56,39 @@ def running(contender: Contender, workload: Workload, workplace: Path) -> Iterat
         stop(process)
 
 
+@contextlib.contextmanager
+def running_script(name: str, *arguments: object) -> Iterator[int]:
+    """Run a small server of the folder `served`, which takes its port first; gives that once it listens.
+
+    Raises:
+        ServerFailedError: that does not happen in time.
+    """
+    (port,) = free_ports(1)
+    words = [sys.executable, str(SERVED / name), str(port), *map(str, arguments)]
+    process = subprocess.Popen(words)
+    try:
+        end = time.monotonic() + _START_SECONDS
+        while not _listens(port):
+            if time.monotonic() > end or process.poll() is not None:
+                raise ServerFailedError(f"{name} does not start")
+            time.sleep(0.05)
+        yield port
+    finally:
+        stop(process)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 def variables(contender: Contender, launch: Launch) -> dict[str, str]:
     """The environment of the server's process."""
     return {
         **os.environ,
         "PATH": f"{contender.python.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "benchmarks" / "served"),
+        "PYTHONPATH": str(SERVED),
         "BENCH_MODELS": str(MODELS),
         "BENCH_WORKLOAD": launch.workload.name,
         "HF_HUB_OFFLINE": "1",

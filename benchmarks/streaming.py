@@ -6,20 +6,17 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import machine, results, servers
+from benchmarks.places import SERVED
 from truss.testing.server import running_server
 
-_SERVED = Path(__file__).with_name("served")
 _PREDICT = "/v1/models/model:predict"
 _READERS = (1, 32)
 _LINE = 20
@@ -74,7 +71,7 @@ def run(*, rounds: int) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         truss = stack.enter_context(running_server(_write_truss(folder / "truss")))
-        floor = stack.enter_context(_floor())
+        floor = stack.enter_context(servers.running_script("streaming_floor.py"))
         ports = {"ours": int(truss.url.rpartition(":")[2]), "a bare ASGI application": floor}
         measured = [
             _measure(title, port, count, rounds) for count in _READERS for title, port in ports.items()
@@ -140,23 +137,6 @@ async def _stream(port: int, request: dict[str, float]) -> Stream:
 
 def _write_truss(folder: Path) -> Path:
     (folder / "model").mkdir(parents=True)
-    shutil.copy(_SERVED / "streaming_model.py", folder / "model" / "model.py")
+    shutil.copy(SERVED / "streaming_model.py", folder / "model" / "model.py")
     (folder / "config.yaml").write_text(f"runtime: {{predict_concurrency: {2 * max(_READERS)}}}\n")
     return folder
-
-
-@contextlib.contextmanager
-def _floor() -> Iterator[int]:
-    (port,) = servers.free_ports(1)
-    process = subprocess.Popen([sys.executable, _SERVED / "streaming_floor.py", str(port)])
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if time.monotonic() > deadline:
-                raise SystemExit("the bare application does not start")
-            time.sleep(0.05)
-        yield port
-    finally:
-        servers.stop(process)

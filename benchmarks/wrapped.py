@@ -1,22 +1,26 @@
-"""What a wrapped server keeps of its throughput: the same server asked directly, and through Truss."""
+"""What a wrapped server keeps of its throughput: the same server asked directly, and through Truss.
+
+And through a relay that only copies bytes: no process between a client and a server can do much better.
+"""
 
 from __future__ import annotations
 
 import shutil
-import socket
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import load, machine, results
+from benchmarks import load, machine, results, servers
 from benchmarks.contender import Exchange
+from benchmarks.places import SERVED
 from truss.testing.server import running_server
 
 LEAST_SHARE = 0.7
 """What is to be kept at least."""
 
-_SERVER = Path(__file__).with_name("served") / "plain_server.py"
+_SERVER = SERVED / "plain_server.py"
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,14 @@ class Share:
         title: The kind.
         direct: Of the server itself.
         wrapped: Through Truss.
-        errors: Answers that never came or were none, of both.
+        relayed: Through a process that copies bytes and looks at none of them.
+        errors: Answers that never came or were none, of all three.
     """
 
     title: str
     direct: float
     wrapped: float
+    relayed: float
     errors: int
 
     @property
@@ -76,11 +82,15 @@ def run(*, rounds: int, seconds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "truss"
         port = _write_truss(folder)
-        with running_server(folder) as server:
-            public = int(server.url.rpartition(":")[2])
-            shares = [_measure(one, port, public, Path(name), rounds, seconds) for one in TRAFFIC]
+        with running_server(folder) as server, servers.running_script("bare_relay.py", port) as relay:
+            ports = (port, int(server.url.rpartition(":")[2]), relay)
+            shares = [_measure(one, ports, Path(name), rounds, seconds) for one in TRAFFIC]
     for share in shares:
-        print(f"{share.title}: {share.direct} direct, {share.wrapped} wrapped, {share.kept:.2f}", flush=True)
+        print(
+            f"{share.title}: {share.direct} direct, {share.wrapped} wrapped, {share.kept:.2f}; "
+            f"{share.relayed} relayed",
+            flush=True,
+        )
     rows = [asdict(one) | {"kept": round(one.kept, 3), "held": one.held} for one in shares]
     results.write("wrapped", {"machine": machine.facts(), "rounds": rounds, "results": rows})
 
@@ -94,15 +104,15 @@ def read() -> list[Share]:
     ]
 
 
-def _measure(traffic: Traffic, direct: int, public: int, folder: Path, rounds: int, seconds: int) -> Share:
+def _measure(traffic: Traffic, ports: Sequence[int], folder: Path, rounds: int, seconds: int) -> Share:
     bodies = folder / traffic.path.strip("/")
     bodies.mkdir()
     (bodies / "1").write_bytes(bytes(traffic.size))
     exchange = Exchange(traffic.path, bytes, bytes, checked=False)
-    rates: dict[int, list[float]] = {direct: [], public: []}
+    rates: dict[int, list[float]] = {port: [] for port in ports}
     errors = 0
     for _ in range(rounds):
-        for port, found in rates.items():  # in turn, so that the machine's moods meet both
+        for port, found in rates.items():  # in turn, so that the machine's moods meet all
             measured = load.measure(port, exchange, bodies, connections=traffic.connections, seconds=seconds)
             found.append(measured.rate)
             errors += measured.errors
@@ -111,9 +121,7 @@ def _measure(traffic: Traffic, direct: int, public: int, folder: Path, rounds: i
 
 def _write_truss(folder: Path) -> int:
     """A Truss that wraps the server; returns the server's own port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = servers.free_ports(1)
     folder.mkdir()
     shutil.copy(_SERVER, folder)
     (folder / "config.yaml").write_text(
