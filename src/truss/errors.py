@@ -284,6 +284,13 @@ class BodyTooLargeError(RequestError):
     type = "body_too_large"
 
 
+class HeadTooLargeError(RequestError):
+    """The request's first line and headers together are longer than any client means."""
+
+    status = 431
+    type = "head_too_large"
+
+
 class UnauthorizedError(RequestError):
     """The request carries none of the API keys that the server asks for."""
 

@@ -271,6 +271,21 @@ def test_too_large_a_body_is_refused_before_it_is_read(strict_server, wire):
     assert refused(strict_server, wire, 413)["type"] == "body_too_large"
 
 
+@pytest.mark.parametrize("path", ["/v1/models/model:predict", "/livez"])
+def test_a_head_without_end_is_refused(server, path):
+    wire = b"POST %b HTTP/1.1\r\n" % path.encode() + b"X-Filler: %b\r\n" % (b"a" * 1000) * 65
+    assert refused(server, wire, 431)["type"] == "head_too_large"
+
+
+def test_a_head_of_many_pieces_is_taken(server):
+    with connect(server) as connection:
+        for _ in range(3):
+            wire = b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: %b\r\n" % (b"a" * 1000) * 60 + b"\r\n"
+            for begin in range(0, len(wire), 7000):
+                connection.sendall(wire[begin : begin + 7000])
+            assert Responses(connection).next()[0] == 200
+
+
 @pytest.mark.parametrize("path", ["/invocations", "/invocations?general"])
 @pytest.mark.parametrize("chunks", [None, 5])
 @pytest.mark.parametrize("size", [0, 2 * SMALLEST])

@@ -295,6 +295,12 @@ def test_what_is_no_http_is_a_400(server):
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_head_without_end_is_refused(server):
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-Filler: %b\r\n" % (b"a" * 1000) * 65)
+        assert connection.recv(100).startswith(b"HTTP/1.1 431 ")
+
+
 def test_metrics_are_ours(server):
     server.request("POST", PREDICT, b"{}")
     server.request("GET", "/teapot")

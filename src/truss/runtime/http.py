@@ -15,7 +15,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
-from truss.errors import ClientClosedRequestError, InvalidInputError, TrussError
+from truss.errors import ClientClosedRequestError, HeadTooLargeError, InvalidInputError, TrussError
+from truss.runtime import head as request_head
 from truss.runtime.arena import SMALLEST, Lease
 from truss.runtime.frames import WINDOW, Answer, Chunk, cost_of_chunk
 from truss.runtime.jobs import Job
@@ -296,6 +297,7 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
             self._exchange: Exchange | None = None  # the last one that took the short way
             self._receiving: Exchange | None = None  # the one whose body is being read, if it takes that way
             self._large = False  # whether that body goes into the arena
+            self._head = request_head.COMPLETE  # how much has come of the head that is not complete
             self._declined = False  # whether the request at hand asks for a protocol that is not spoken here
             self._alive = True
 
@@ -315,6 +317,7 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
 
         def data_received(self, data: bytes) -> None:
             self._alive = True
+            size = len(data)
             while data:
                 try:
                     self.parser.feed_data(data)
@@ -322,8 +325,13 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
                 except httptools.HttpParserUpgrade as change:
                     data = self._change_protocol(data[change.args[0] :])
                 except httptools.HttpParserError as error:
-                    self._refuse_unreadable(error)
+                    self._refuse_unreadable(_unreadable(error))
                     break
+            if self._head != request_head.COMPLETE:
+                try:
+                    self._head = request_head.grown(self._head, size)
+                except HeadTooLargeError as error:
+                    self._refuse_unreadable(error)
             if self._large:
                 self._large = False
                 self._receive_the_rest()
@@ -347,10 +355,9 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
             self.parser = _parser(self)
             return head + rest
 
-        def _refuse_unreadable(self, error: Exception) -> None:
-            """Answer what is no HTTP, and close: where the next request begins is not known."""
-            hint = "look at its first line, its headers, and whether Content-Length is what was sent"
-            refused = InvalidInputError(f"the request is not HTTP: {error}", hint=hint)
+        def _refuse_unreadable(self, refused: TrussError) -> None:
+            """Answer what is no HTTP, or too long, and close: where the next request begins is not known."""
+            self._head = request_head.COMPLETE
             exchange = self._receiving
             if exchange is not None and exchange.arriving:
                 exchange.keep_alive = False
@@ -406,8 +413,10 @@ def http_protocol(predictions: Predictions, passages: Passages | None = None) ->
             self.url = b""
             self.headers = []
             self.expect_100_continue = False
+            self._head = 0
 
         def on_headers_complete(self) -> None:
+            self._head = request_head.COMPLETE
             known = routes.get(self.url)
             if known is None or not self._is_usual():
                 self._receiving = None
@@ -543,6 +552,11 @@ def _choosing(connection: Any, passages: Passages) -> Any:
                 super().data_received(data)
 
     return Choosing
+
+
+def _unreadable(error: Exception) -> InvalidInputError:
+    hint = "look at its first line, its headers, and whether Content-Length is what was sent"
+    return InvalidInputError(f"the request is not HTTP: {error}", hint=hint)
 
 
 def _parser(protocol: Any) -> Any:

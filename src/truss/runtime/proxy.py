@@ -16,12 +16,14 @@ import httptools
 
 from truss.errors import (
     DeadlineExceededError,
+    HeadTooLargeError,
     InvalidInputError,
     MalformedBodyError,
     MethodNotAllowedError,
     ServerLostError,
     TrussError,
 )
+from truss.runtime import head as request_head
 from truss.runtime.gateway import Gateway, Target
 from truss.runtime.predictions import Reply, error_reply
 from truss.runtime.upstream import Headers, Upstream
@@ -388,6 +390,7 @@ class ClientConnection(asyncio.Protocol):
         self._early: bytes | None = None  # what came after a request to change the protocol
         self._overrun = False  # more came than the request at hand: it is not read, the connection closes
         self._alive = True
+        self._head = request_head.COMPLETE  # how much has come of the head that is not complete
         self._strict = False
         self.full = False
         self.address = b""
@@ -435,7 +438,12 @@ class ClientConnection(asyncio.Protocol):
             except httptools.HttpParserUpgrade as change:
                 self._keep_early(data[change.args[0] :])
             except httptools.HttpParserError as error:
-                self._refuse_unreadable(error)
+                self._refuse_unreadable(f"the request is not HTTP: {error}")
+            if self._head != request_head.COMPLETE:
+                try:
+                    self._head = request_head.grown(self._head, len(data))
+                except HeadTooLargeError as error:
+                    self._refuse(error)
             if self._passage is not None:
                 self._passage.turn()
 
@@ -454,14 +462,20 @@ class ClientConnection(asyncio.Protocol):
         if early:
             passage.raw(early)
 
-    def _refuse_unreadable(self, error: httptools.HttpParserError) -> None:
-        if self._passage is not None:
-            self._passage.fail(MalformedBodyError(f"the request is not HTTP: {error}"))
-        elif not self._transport.is_closing():
-            reply = error_reply(
-                InvalidInputError(f"the request is not HTTP: {error}"), self._gateway.new_id(), debug=False
-            )
-            self._transport.write(_rendered(reply, b"-", b"GET", close=True))
+    def _refuse_unreadable(self, message: str) -> None:
+        if self._passage is None:
+            self._refuse(InvalidInputError(message))
+        else:
+            self._passage.fail(MalformedBodyError(message))
+            self._transport.close()
+
+    def _refuse(self, error: TrussError) -> None:
+        """Answer what never becomes a request, and close."""
+        self._head = request_head.COMPLETE
+        if not self._transport.is_closing():
+            request_id = self._gateway.new_id()
+            reply = error_reply(error, request_id, debug=False)
+            self._transport.write(_rendered(reply, request_id, b"GET", close=True))
         self._transport.close()
 
     # What the parser calls.
@@ -474,6 +488,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._url = b""
         self._headers: Headers = []
+        self._head = 0
 
     def on_url(self, url: bytes) -> None:
         """A part of the URL."""
@@ -487,6 +502,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
+        self._head = request_head.COMPLETE
         if self._overrun:
             return
         path, question, query = self._url.partition(b"?")
