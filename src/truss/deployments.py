@@ -32,6 +32,7 @@ from truss.deploy import (
     Target,
     name_of,
 )
+from truss.deploy.http2 import tell_of_grpc
 from truss.environments.kept import cache_dir
 from truss.errors import (
     DeployError,
@@ -159,7 +160,8 @@ class Deployment:
             InvalidReferenceError: what is to run cannot be the name of an image.
         """
         named = self._image_to_be() if image is None else self._checked(image)
-        return self.target.plan(Release(self.name, named, self.config), self.options)
+        release = Release(self.name, named, self.config)
+        return tell_of_grpc(self.target.plan(release, self.options), release, self.target)
 
     def changes(self, plan: Plan, *, unset_too: bool = False) -> tuple[Change, ...]:
         """What the plan would change now.

@@ -23,6 +23,7 @@ The tree (everything a caller may want to catch derives from `TrussError`)::
     │   ├── UnsupportedBodyError    the body is of a format that cannot be read here
     │   ├── InvalidInputError       well-formed, but not what the model takes
     │   ├── BodyTooLargeError       the body exceeds the configured limit
+    │   ├── HeadTooLargeError       its first line and headers are longer than any client means
     │   ├── UnauthorizedError       it carries none of the API keys that are asked for
     │   ├── RouteNotFoundError      no such route
     │   ├── MethodNotAllowedError   the route exists, under another method

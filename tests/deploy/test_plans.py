@@ -64,6 +64,23 @@ def test_a_plan_is_complete_without_credentials(target, name, more, iris, capsys
 
 
 @pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        ("compose", True),
+        ("kubernetes", True),
+        ("cloud-run", True),
+        ("ray", False),
+        ("ecs", False),
+        ("lambda", False),
+    ],
+)
+def test_a_plan_says_where_grpc_reaches_nobody(target, passes, iris, capsys):
+    (iris / "config.yaml").write_text(CONFIG + "runtime: {grpc: {port: 8081}}\n")
+    assert main(["deploy", str(iris), "--to", target, "--image", IMAGE, "--plan"]) == 0
+    assert (f"{target} passes on no gRPC" in capsys.readouterr().out) is not passes
+
+
+@pytest.mark.parametrize(
     ("words", "where", "hint"),
     [
         (("--image", "no name"), "--image", "no part of a name"),

@@ -53,7 +53,15 @@ class ComposeTarget:
     summary = "one machine, with Docker Compose"
     options = ComposeOptions
     features = frozenset(
-        {Feature.GPU, Feature.ROLLBACK, Feature.LOGS, Feature.SECRETS, Feature.STREAMING, Feature.APPLIES}
+        {
+            Feature.GPU,
+            Feature.ROLLBACK,
+            Feature.LOGS,
+            Feature.SECRETS,
+            Feature.STREAMING,
+            Feature.GRPC,
+            Feature.APPLIES,
+        }
     )
 
     def repository(self, options: ComposeOptions) -> str | None:
@@ -104,7 +112,7 @@ def _document(release: Release, options: ComposeOptions) -> dict[str, Any]:
         "tmpfs": ["/tmp"],  # noqa: S108  # of the container
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "stop_grace_period": f"{release.grace:g}s",
+        "stop_grace_period": f"{release.stop_seconds}s",
         "cpus": release.cpu,
         "mem_limit": release.memory,
         "healthcheck": {

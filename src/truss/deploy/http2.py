@@ -9,10 +9,12 @@ https://github.com/knative-extensions/net-kourier (`pkg/generator/ingress_transl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated
 
+from truss.deploy.plan import Plan
 from truss.deploy.release import Release
-from truss.deploy.target import option
+from truss.deploy.target import Feature, Target, option
 from truss.errors import PlanError
 
 Http2 = Annotated[
@@ -56,3 +58,11 @@ def notes(release: Release, wanted: bool, without: str) -> Iterator[str]:
         )
     elif release.config.runtime.grpc.port is not None:
         yield f"{without}; --http2 passes all of gRPC on, and then nothing else"
+
+
+def tell_of_grpc(plan: Plan, release: Release, target: Target) -> Plan:
+    """The plan, which says so where a model has gRPC and the platform passes none on."""
+    if release.config.runtime.grpc.port is None or Feature.GRPC in target.features:
+        return plan
+    note = f"{target.name} passes on no gRPC: clients reach the routes of HTTP only"
+    return replace(plan, notes=(*plan.notes, note))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from truss.config import (
     Accelerator,
@@ -25,6 +26,9 @@ PREDICT = "/v1/models/model:predict"
 
 LONGEST_NAME = 40
 """Characters of a deployment's name: platforms append to it, and the shortest takes 63."""
+
+_OWN_END = 5
+"""Seconds for a place to stop sending requests to a copy, and for its processes to end after the last one."""
 
 _NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
 
@@ -107,6 +111,11 @@ class Release:
     def grace(self) -> float:
         """Seconds that the server may take to answer what it has accepted, when it is to stop."""
         return self.config.runtime.timeouts.grace
+
+    @property
+    def stop_seconds(self) -> int:
+        """Seconds after the signal to stop when a copy that goes on is ended: the grace, and its own end."""
+        return ceil(self.grace) + _OWN_END
 
 
 def check_name(name: str) -> None:

@@ -25,6 +25,7 @@ class Feature(Enum):
     LOGS = "logs"
     SECRETS = "secrets of the platform"
     STREAMING = "streamed answers"
+    GRPC = "gRPC"
     STORES = "keeps images"
     APPLIES = "applied by Truss"
 

@@ -266,7 +266,7 @@ def _definition(release: Release, size: Size) -> dict[str, Any]:
             {"name": variable, "valueFrom": secrets.arn(release.name, name)}
             for variable, name in release.secret_variables.items()
         ],
-        "stopTimeout": min(round(release.grace) + 5, _LONGEST_STOP),
+        "stopTimeout": min(release.stop_seconds, _LONGEST_STOP),
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
@@ -320,7 +320,7 @@ def _notes(release: Release, options: EcsOptions) -> Iterator[str]:
         yield "a copy on a machine has no public address: it reaches the internet through a NAT gateway only"
     if release.accelerator is not None and not options.capacity_provider:
         yield "a change starts machines for the new copies beside those of the old ones, which stop after it"
-    if release.grace > _LONGEST_STOP - 5:
+    if release.stop_seconds > _LONGEST_STOP:
         yield f"a copy that stops has {_LONGEST_STOP} s, not {release.grace:g} s"
 
 

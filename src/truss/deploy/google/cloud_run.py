@@ -86,6 +86,7 @@ class CloudRunTarget:
             Feature.LOGS,
             Feature.SECRETS,
             Feature.STREAMING,
+            Feature.GRPC,
             Feature.APPLIES,
         }
     )

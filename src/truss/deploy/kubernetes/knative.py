@@ -47,6 +47,7 @@ class KnativeTarget:
             Feature.LOGS,
             Feature.SECRETS,
             Feature.STREAMING,
+            Feature.GRPC,
             Feature.APPLIES,
         }
     )

@@ -48,6 +48,7 @@ class KServeTarget:
             Feature.LOGS,
             Feature.SECRETS,
             Feature.STREAMING,
+            Feature.GRPC,
             Feature.APPLIES,
         }
     )
@@ -94,7 +95,7 @@ def _inference_service(release: Release, options: KServeOptions) -> dict[str, An
         "minReplicas": options.min_replicas,
         "maxReplicas": max(options.min_replicas, options.max_replicas),
         "timeout": options.timeout,
-        **({} if knative else {"terminationGracePeriodSeconds": pods.grace(release)}),
+        **({} if knative else {"terminationGracePeriodSeconds": release.stop_seconds}),
     }
     metadata = {
         **pods.metadata(release, options),

@@ -42,6 +42,7 @@ class KubernetesTarget:
             Feature.LOGS,
             Feature.SECRETS,
             Feature.STREAMING,
+            Feature.GRPC,
             Feature.APPLIES,
         }
     )
@@ -89,7 +90,7 @@ def _selector(release: Release) -> dict[str, str]:
 def _deployment(release: Release, options: KubernetesOptions) -> dict[str, Any]:
     container = {**pods.container_spec(release, options), **pods.probes()}
     spec = pods.pod_spec(release, options, container)
-    spec["terminationGracePeriodSeconds"] = pods.grace(release)
+    spec["terminationGracePeriodSeconds"] = release.stop_seconds
     spec["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,

@@ -20,9 +20,6 @@ INSTANCE = "app.kubernetes.io/instance"
 
 CONTAINER = "model"
 
-_DRAIN = 5
-"""Seconds beside the server's own for the cluster to stop sending it requests."""
-
 
 class ClusterOptions(Options, frozen=True, kw_only=True):
     """What every deployment to a cluster can be told."""
@@ -123,11 +120,6 @@ def container_spec(
         },
         "volumeMounts": _mounts(release),
     }
-
-
-def grace(release: Release) -> int:
-    """Seconds between the signal to stop and the end."""
-    return round(release.grace) + _DRAIN
 
 
 def probes() -> dict[str, Any]:

@@ -34,8 +34,6 @@ _GROWING = ("target_ongoing_requests", "upscale_delay", "downscale_delay")
 
 _HEALTH_SECONDS = 10
 _HEALTH_TIMEOUT = 30
-_DRAIN = 5
-"""Seconds beside the server's own until Ray ends a replica that does not end itself."""
 
 
 class RayOptions(Options, frozen=True, kw_only=True):
@@ -193,7 +191,7 @@ def _deployment(release: Release, options: RayOptions) -> dict[str, Any]:
         **_copies(options),
         "max_ongoing_requests": options.max_ongoing_requests or 2 * runtime.batching.max_requests,
         "max_queued_requests": runtime.queue.max_requests,
-        "graceful_shutdown_timeout_s": release.grace + _DRAIN,
+        "graceful_shutdown_timeout_s": release.stop_seconds,
         "health_check_period_s": _HEALTH_SECONDS,
         "health_check_timeout_s": _HEALTH_TIMEOUT,
         "ray_actor_options": _resources(release, options),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any
 
 from truss.deploy.plan import File, Plan, Resource, SecretValue
@@ -68,7 +67,15 @@ class SshTarget:
     summary = "one machine over SSH, with systemd and podman or docker"
     options = SshOptions
     features = frozenset(
-        {Feature.GPU, Feature.ROLLBACK, Feature.LOGS, Feature.SECRETS, Feature.STREAMING, Feature.APPLIES}
+        {
+            Feature.GPU,
+            Feature.ROLLBACK,
+            Feature.LOGS,
+            Feature.SECRETS,
+            Feature.STREAMING,
+            Feature.GRPC,
+            Feature.APPLIES,
+        }
     )
 
     def repository(self, options: SshOptions) -> str | None:
@@ -136,7 +143,7 @@ def _body(release: Release, options: SshOptions) -> dict[str, Any]:
         "environment": release.environment,
         "cpus": release.cpu,
         "memory": release.memory,
-        "grace": ceil(release.grace),
+        "grace": release.stop_seconds,
     }
     if release.secrets:
         body["secrets"] = list(release.secrets)
