@@ -119,6 +119,19 @@ def test_wrong_credentials_of_an_engine(bench, engine, protected, small, tmp_pat
     assert "b4d-password" not in done.stderr
 
 
+@pytest.mark.parametrize("host", ["protected", "nobody"])
+def test_where_an_image_cannot_go_is_said_before_it_is_built(bench, protected, small, tmp_path, host):
+    place = {"protected": protected.host, "nobody": "127.0.0.1:1"}[host]
+    done = bench.run(
+        *("build", small("unwanted"), "--push", f"{place}/unwanted:1"),
+        DOCKER_AUTH_CONFIG=json.dumps({"auths": {protected.host: {"auth": auth("b4d-password")}}}),
+        DOCKER_CONFIG=str(tmp_path),
+        cache=tmp_path / "cache",
+    )
+    failed(done, place)
+    assert "Fetching wheels" not in done.stderr
+
+
 def test_right_credentials(bench, protected, small):
     done = bench.run(
         *("build", small("taken"), "--push", f"{protected.host}/taken:1"),

@@ -15,6 +15,7 @@ from truss.oci import (
     Artifact,
     Blob,
     Credentials,
+    Digest,
     Image,
     ImageIndex,
     Progress,
@@ -26,6 +27,17 @@ from truss.oci import (
 )
 from truss.oci.credentials import Found
 from truss.oci.sessions import Sessions
+
+
+def reach(destination: Reference) -> None:
+    """Ask a registry something as who is about to push: an image that it will not take need not be built.
+
+    Raises:
+        RegistryError: it cannot be reached, or refuses.
+    """
+    repository = destination.repository
+    remote = Registry(repository.registry).repository(repository.name, push=True)
+    remote.has_blob(Digest.of(b""))  # whether it has that is nothing to us
 
 
 def push(

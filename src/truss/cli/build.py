@@ -71,6 +71,7 @@ def command(
     from truss.build import LayerCache, Options, add_to_lock, build, read_lock
     from truss.build.containers import build_with_engine, image_name, secrets_of
     from truss.build.dockerfile import needs_engine
+    from truss.build.pushes import reach
     from truss.config import read_config
     from truss.environments.kept import cache_dir
     from truss.model import Secrets
@@ -112,6 +113,8 @@ def command(
             add_to_lock(directory, made_of)
         _deliver(engine, name, platforms[0], destination is not None, output, as_json=as_json)
         return 0
+    if destination is not None:
+        reach(destination)
     options = Options(
         platforms=platforms,
         base=base,
