@@ -15,6 +15,7 @@ from truss.frameworks.contents import Contents
 from truss.frameworks.precision import in_precision
 from truss.frameworks.signatures import of_features
 from truss.frameworks.xgboost.categories import categories_of, has_categories
+from truss.frameworks.xgboost.ubjson import is_whole
 
 _ESTIMATORS = frozenset(
     {"XGBModel", "XGBClassifier", "XGBRegressor", "XGBRanker", "XGBRFClassifier", "XGBRFRegressor"}
@@ -78,10 +79,18 @@ class XgboostFramework:
         return _FILE.match(contents.head) is not None
 
     def open_file(self, contents: Contents, *, trusted: bool) -> Any:  # noqa: ARG002 - no code is in it
-        """The estimator that was saved, where the file says which; else a Booster."""
+        """The estimator that was saved, where the file says which; else a Booster.
+
+        Raises:
+            PackagingError: it is cut off, which the library does not always notice.
+        """
         import xgboost
 
         content = bytearray(contents.path.read_bytes())
+        if contents.head.startswith(b"{L") and not is_whole(content):
+            raise PackagingError(
+                "the file is cut off, or damaged", where=str(contents.path), hint="copy or save it once more"
+            )
         booster = xgboost.Booster()
         booster.load_model(content)
         said = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
